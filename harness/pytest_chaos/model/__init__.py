@@ -1,0 +1,1 @@
+"""Words of the product as values: frozen dataclasses of the standard library, no I/O, no clock, no dice."""

@@ -1,0 +1,91 @@
+"""Model values to plain JSON and back, driven by the dataclasses' own type hints.
+
+What is not a model value (a dict, a list, a number, a string) passes as it is. Unknown fields are ignored when reading, so that an
+old journal can be read by a newer program; a missing required field is an error that names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_origin
+
+from pytest_chaos.errors import ChaosError
+
+T = TypeVar("T")
+
+
+def to_json(value: object) -> Any:  # noqa: ANN401 - JSON is what it says
+    """Turn a model value into dicts, lists, strings and numbers; fields that hold their default are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain: dict[str, Any] = {}
+        for field in dataclasses.fields(value):
+            item = getattr(value, field.name)
+            if field.metadata.get("local") or _is_default(field, item):
+                continue
+            plain[field.name] = to_json(item)
+        return plain
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, frozenset, set)):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(cls: type[T], data: object) -> T:
+    """Build a ``cls`` from what :func:`to_json` gave; raise ChaosError naming class and field when it cannot be."""
+    if not isinstance(data, Mapping):
+        msg = f"{cls.__name__}: expected an object, got {data!r:.80}"
+        raise ChaosError(msg)
+    hints = _hints(cls)
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    given = {name: _build(hints[name], item) for name, item in data.items() if name in known}
+    try:
+        return cls(**given)
+    except TypeError as wrong:
+        msg = f"{cls.__name__}: {wrong}"
+        raise ChaosError(msg) from wrong
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _is_default(field: dataclasses.Field[Any], item: object) -> bool:
+    if field.default is not dataclasses.MISSING:
+        return bool(item == field.default) and type(item) is type(field.default)
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(item == field.default_factory())
+    return False
+
+
+def _build(hint: Any, item: Any) -> Any:  # noqa: ANN401
+    origin = get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _build_union(hint, item)
+    if origin is tuple:
+        inner = get_args(hint)
+        if not isinstance(item, (list, tuple)):
+            msg = f"expected a list, got {item!r:.80}"
+            raise ChaosError(msg)
+        return tuple(_build(inner[0], one) for one in item)
+    if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        inner = get_args(hint)
+        return {key: _build(inner[1], one) for key, one in item.items()}
+    if origin in (list, Sequence):
+        return [_build(get_args(hint)[0], one) for one in item]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_json(hint, item)
+    return item
+
+
+def _build_union(hint: Any, item: Any) -> Any:  # noqa: ANN401
+    if item is None:
+        return None
+    choices = [choice for choice in get_args(hint) if choice is not type(None)]
+    shaped = [choice for choice in choices if dataclasses.is_dataclass(choice) or get_origin(choice) is not None]
+    return _build(shaped[0], item) if len(shaped) == 1 and isinstance(item, (dict, list, tuple)) else item
