@@ -1,0 +1,183 @@
+"""What a test holds in its hand: the stack, its clients, its faults, its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_chaos.engine import quiescence
+from pytest_chaos.engine.clock import wait_until
+from pytest_chaos.engine.driver import DEFAULT_TIMEOUT_S, AsyncClient, Client, OpLog
+from pytest_chaos.engine.identity import Identities
+from pytest_chaos.engine.judge import Judgement, bind, judge
+from pytest_chaos.engine.nemesis import Nemesis
+from pytest_chaos.engine.recorder import Gathered, Window
+from pytest_chaos.errors import ChaosError, Inconclusive, TopologyError, Violation
+from pytest_chaos.model.fault import Fault
+from pytest_chaos.model.history import History
+from pytest_chaos.model.message import Effect
+from pytest_chaos.model.topology import DRIVER, Service
+from pytest_chaos.model.verdict import Checker, Verdict
+
+if TYPE_CHECKING:
+    import grpc
+
+    from pytest_chaos.engine.session import Session
+
+T = TypeVar("T")
+Renderer = Callable[[Judgement], str]
+
+
+class Chaos:
+    """One test's view of the running stack; made by the ``chaos`` fixture."""
+
+    def __init__(self, session: Session, test: str, window: Window, *, allow_inconclusive: bool, render: Renderer) -> None:
+        self._session = session
+        self._test = test
+        self._window = window
+        self._allow_inconclusive = allow_inconclusive
+        self._render = render
+        self._ops = OpLog(Identities(session.settings.seed, test))
+        self._nemesis = Nemesis(session.keeper, session.topology, test)
+        self._cleanup = ExitStack()
+        self.judgements: list[Judgement] = []
+
+    # -- driving -------------------------------------------------------------------------------------------------
+
+    def client(self, node: str, *, port: str = "", timeout_s: float = DEFAULT_TIMEOUT_S) -> Client:
+        """Give an httpx client on the link ``test -> node``; every call is an Op with trace context and correlation id."""
+        link = self._driver_link(node, port)
+        return self._cleanup.enter_context(Client(self._session.address(link), link, self._ops, timeout_s=timeout_s))
+
+    def aclient(self, node: str, *, port: str = "", timeout_s: float = DEFAULT_TIMEOUT_S) -> AsyncClient:
+        """Give the same for async tests; close it, or use it as ``async with``."""
+        link = self._driver_link(node, port)
+        return AsyncClient(self._session.address(link), link, self._ops, timeout_s=timeout_s)
+
+    def channel(self, node: str, *, port: str = "grpc") -> grpc.Channel:
+        """Give a gRPC channel on the link ``test -> node.port``; every unary call is an Op. Needs the extra ``[grpc]``."""
+        from pytest_chaos.engine.grpc_driver import recording_channel  # noqa: PLC0415 - grpcio is an extra
+
+        link = self._driver_link(node, port)
+        channel = recording_channel(self._session.address(link), link, self._ops)
+        self._cleanup.callback(channel.close)
+        return channel
+
+    def burst(self, calls: int, call: Callable[[int], T]) -> list[T | Exception]:
+        """Make ``calls`` calls at once, each in its own thread; give results or the exceptions, in order of the index."""
+        if not 1 <= calls <= 1000:  # noqa: PLR2004 - more threads than this measure the driver, not the system
+            msg = f"burst(calls={calls}): must be 1 to 1000"
+            raise ChaosError(msg)
+
+        def one(index: int) -> T | Exception:
+            try:
+                return call(index)
+            except Exception as error:  # noqa: BLE001 - the caller's own exceptions are this function's results
+                return error
+
+        with ThreadPoolExecutor(max_workers=calls) as pool:
+            return list(pool.map(one, range(calls)))
+
+    # -- faults --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def fault(self, *faults: Fault) -> Iterator[None]:
+        """Install faults together for the length of the block; leaving it lifts them, and the undo is proved."""
+        schedule = self._nemesis.install(faults)
+        try:
+            yield
+        finally:
+            self._nemesis.uninstall(schedule)
+
+    def restart(self, node: str) -> None:
+        """Restart a node now and wait until it is ready again; its ports and its data stay."""
+        self._session.topology.node(node)
+        self._session.keeper.node(node, "restart")
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def state(self, node: str, ledger: str = "") -> list[Effect]:
+        """Read a service's own ledger rows, off the links."""
+        found = self._session.topology.node(node)
+        if not isinstance(found, Service) or found.state is None:
+            msg = f"{node} has no state query: declare Service({node!r}, state=Http('/effects'))"
+            raise ChaosError(msg)
+        return [row for row in self._session.state_of(found) if ledger in ("", row.ledger)]
+
+    def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0, what: str = "the test's condition") -> None:
+        """Poll until a condition holds; raise ChaosError naming ``what`` otherwise."""
+        wait_until(condition, timeout_s=timeout_s, what=what)
+
+    def settle(self, *, timeout_s: float | None = None) -> tuple[str, ...]:
+        """Wait until the system has come to rest; give what still goes on when the time is up, else nothing."""
+        limit = self._session.settings.quiesce_s if timeout_s is None else timeout_s
+        return quiescence.settle(self._unrest, timeout_s=limit)
+
+    def history(self, *, unrest: tuple[str, ...] = ()) -> History:
+        """Give everything recorded since the test began."""
+        gathered = Gathered(
+            ops=self._ops.all(),
+            faults=self._nemesis.records(),
+            messages=self._session.messages(),
+            state=self._session.all_state(),
+            unrest=unrest,
+            lag_ns=self._session.canary.worst_ns,
+        )
+        return self._session.recorder.history(self._test, self._window, gathered)
+
+    def policy(self, kind: type[Checker], link: str, *, rules: Sequence[str] = ()) -> Checker:
+        """Give the policy of a kind that the topology declares on a link, with the rules that it must decide here."""
+        import dataclasses  # noqa: PLC0415 - only here
+
+        self._session.topology.link(link)
+        for declared_on, policy in self._session.topology.policies():
+            if declared_on == link and isinstance(policy, kind):
+                bound = bind(policy, link)
+                return dataclasses.replace(bound, rules=tuple(rules))  # type: ignore[type-var, return-value]
+        msg = f"no {kind.__name__} is declared on {link!r}: add it to the caller's policies in the topology"
+        raise TopologyError(msg)
+
+    # -- judging -------------------------------------------------------------------------------------------------
+
+    def check(self, *checkers: Checker) -> tuple[Verdict, ...]:
+        """Wait for rest, judge, and raise Violation or Inconclusive; without arguments: declared policies and universal rules.
+
+        The given checkers must decide all their ``rules`` (or at least one rule). The links' policies and the universal rules
+        always run along.
+        """
+        history = self.history(unrest=self.settle())
+        judgement = judge(
+            history, named=checkers, declared=self._session.topology.policies(), universal=self._session.universal()
+        )
+        self.judgements.append(judgement)
+        if judgement.decision == "violated":
+            raise Violation(self._render(judgement))
+        if judgement.decision == "inconclusive" and not self._allow_inconclusive:
+            raise Inconclusive(self._render(judgement))
+        return judgement.verdicts
+
+    def finish(self) -> None:
+        """Judge a test that never called ``check``."""
+        if not self.judgements:
+            self.check()
+
+    def close(self) -> None:
+        """Close the test's clients."""
+        self._cleanup.close()
+
+    def _unrest(self) -> tuple[str, ...]:
+        session = self._session
+        return quiescence.unrest(self._ops.open, session.recorder.open_attempts(), session.backlog(), session.all_state())
+
+    def _driver_link(self, node: str, port: str) -> str:
+        self._session.topology.node(node)
+        named = f"{DRIVER} -> {node}.{port}"
+        if port and any(link.name == named for link in self._session.topology.links):
+            return named
+        link = self._session.topology.link(f"{DRIVER} -> {node}")
+        if port and link.port != port:
+            msg = f"{node} has no port called {port!r}; its links are: {', '.join(self._session.driver_links(node))}"
+            raise TopologyError(msg)
+        return link.name

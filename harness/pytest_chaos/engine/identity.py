@@ -1,0 +1,42 @@
+"""The names that the driver gives its calls: ids that derive from the seed, the test and the call's index alone."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CallIdentity:
+    """What marks one call of the driver on every hop: correlation id and W3C trace context."""
+
+    op_id: str
+    correlation_id: str
+    trace_id: str
+    span_id: str
+
+    def headers(self) -> dict[str, str]:
+        """Give the headers of the first hop."""
+        return {
+            "x-correlation-id": self.correlation_id,
+            "traceparent": f"00-{self.trace_id}-{self.span_id}-01",
+            "baggage": f"chaos.correlation_id={self.correlation_id}",
+        }
+
+
+class Identities:
+    """Gives each call of one test its identity; the same seed, test and order give the same identities."""
+
+    def __init__(self, seed: int, test: str) -> None:
+        self._root = f"{seed}/{test}"
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def next(self) -> CallIdentity:
+        """Name the next call."""
+        with self._lock:
+            number = next(self._numbers)
+        digest = hashlib.blake2b(f"{self._root}/{number}".encode(), digest_size=28).hexdigest()
+        return CallIdentity(f"o{number}", f"chaos-{digest[:12]}-{number}", digest[12:44], digest[40:56])

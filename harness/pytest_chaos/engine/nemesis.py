@@ -1,0 +1,96 @@
+"""Plays a Schedule: compiles faults to actions, has the keeper install them whole, and keeps the record of what they did."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_chaos.engine.clock import now_ns
+from pytest_chaos.errors import FaultError
+from pytest_chaos.model.fault import ByteFault, Fault, Installed, NodeAction, Schedule, WireRule
+from pytest_chaos.model.history import FaultRecord
+from pytest_chaos.model.topology import Topology
+
+if TYPE_CHECKING:
+    from pytest_chaos.keeper.client import KeeperClient
+
+
+class Nemesis:
+    """The faults of one test, from installation to proved undo."""
+
+    def __init__(self, keeper: KeeperClient, topology: Topology, owner: str) -> None:
+        self._keeper = keeper
+        self._topology = topology
+        self._owner = owner
+        self._numbers = itertools.count(1)
+        self._records: dict[str, FaultRecord] = {}
+
+    def install(self, faults: Sequence[Fault]) -> Schedule:
+        """Install faults, all or none; raise FaultError or TopologyError naming what is wrong with which."""
+        installed = tuple(self._compile(fault) for fault in faults)
+        schedule = Schedule(id=f"{self._owner}#{next(self._numbers)}", owner=self._owner, faults=installed)
+        for fault in installed:
+            self._records[fault.id] = FaultRecord(
+                id=fault.id, kind=fault.kind, target=fault.target, params=fault.params, installed_ns=now_ns()
+            )
+        try:
+            self._keeper.install(schedule)
+        except BaseException:
+            for fault in installed:
+                del self._records[fault.id]
+            raise
+        return schedule
+
+    def uninstall(self, schedule: Schedule) -> None:
+        """Lift a schedule; its undo is proved by the keeper, and its hits are kept."""
+        for record in self._keeper.uninstall(schedule.id):
+            self._records[record.id] = self._merge(record)
+
+    def records(self) -> tuple[FaultRecord, ...]:
+        """Every fault of the test so far, with its hits up to now."""
+        for record in self._keeper.faults(self._owner):
+            if record.id in self._records and self._records[record.id].lifted_ns is None:
+                self._records[record.id] = self._merge(record)
+        return tuple(self._records.values())
+
+    def _merge(self, told: FaultRecord) -> FaultRecord:
+        known = self._records[told.id]
+        return dataclasses.replace(told, kind=known.kind, target=known.target, params=known.params)
+
+    def _compile(self, fault: Fault) -> Installed:
+        fault_id = f"f{next(self._numbers)}"
+        self._check_target(fault)
+        actions = fault.actions(fault_id)
+        return Installed(
+            id=fault_id,
+            kind=type(fault).__name__,
+            target=fault.target,
+            params=_params(fault),
+            rules=tuple(action for action in actions if isinstance(action, WireRule)),
+            toxics=tuple(action for action in actions if isinstance(action, ByteFault)),
+            nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
+        )
+
+    def _check_target(self, fault: Fault) -> None:
+        if not hasattr(fault, "actions"):
+            msg = f"{fault!r} is not a fault: give chaos.fault(...) values of pytest_chaos.faults"
+            raise FaultError(msg)
+        for action in fault.actions("f0"):
+            if isinstance(action, NodeAction):
+                self._topology.node(action.node)
+            else:
+                self._topology.link(action.link)
+
+
+def _params(fault: Fault) -> dict[str, str]:
+    """Give a fault's own fields as text, without those that hold their default."""
+    if not dataclasses.is_dataclass(fault):
+        return {}
+    shown: dict[str, str] = {}
+    for field in dataclasses.fields(fault):
+        value = getattr(fault, field.name)
+        if value != fault.target and value not in (field.default, None, ""):
+            shown[field.name] = str(value)
+    return shown

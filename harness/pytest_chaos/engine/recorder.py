@@ -1,0 +1,125 @@
+"""Everything since a test began, as one immutable History."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_chaos.engine import spool
+from pytest_chaos.engine.clock import now_ns
+from pytest_chaos.model.attempt import Attempt
+from pytest_chaos.model.history import FaultRecord, History, NodeInfo
+from pytest_chaos.model.message import Effect, Message
+from pytest_chaos.model.op import Op
+from pytest_chaos.model.span import Span
+from pytest_chaos.model.topology import DRIVER, Backing, Broker, Service, Stub, Topology
+
+if TYPE_CHECKING:
+    from pytest_chaos.keeper.client import KeeperClient, Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Where a test's evidence begins, in each spool."""
+
+    began_ns: int
+    attempts_offset: int
+    spans_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What other recorders bring to a History."""
+
+    ops: tuple[Op, ...] = ()
+    faults: tuple[FaultRecord, ...] = ()
+    messages: Sequence[Message] = ()
+    state: Sequence[Effect] = ()
+    unrest: tuple[str, ...] = ()
+    lag_ns: int = 0
+
+
+SpanReader = Callable[[Path, int, int], Sequence[Span]]
+Completeness = Callable[[Sequence[Attempt], Sequence[Span], Sequence[NodeInfo]], tuple[str, ...]]
+
+
+class Recorder:
+    """Reads the spools of one run between two marks."""
+
+    def __init__(
+        self, keeper: KeeperClient, topology: Topology, *, spans: SpanReader | None = None, completeness: Completeness | None = None
+    ) -> None:
+        self._keeper = keeper
+        self._topology = topology
+        self._read_spans = spans
+        self._completeness = completeness
+
+    def begin(self) -> Window:
+        """Mark where a test begins."""
+        mark = self._keeper.mark()
+        return Window(began_ns=now_ns(), attempts_offset=mark.offset, spans_offset=mark.spans_offset)
+
+    def open_attempts(self) -> list[Attempt]:
+        """List the requests that are open right now."""
+        return self._keeper.mark().open
+
+    def history(self, test: str, window: Window, gathered: Gathered) -> History:
+        """Build the History of everything since ``window``."""
+        mark: Mark = self._keeper.mark()
+        read = spool.read(self._keeper.attempts_spool, window.attempts_offset, mark.offset)
+        attempts = [one for one in (*read.attempts, *mark.open) if one.started_ns >= window.began_ns]
+        attempts.sort(key=lambda one: (one.started_ns, one.id))
+        nodes = node_infos(self._topology)
+        spans: Sequence[Span] = ()
+        if self._read_spans is not None and mark.spans_offset > window.spans_offset:
+            spans = self._read_spans(self._keeper.spans_spool, window.spans_offset, mark.spans_offset)
+        incomplete = (
+            self._completeness(attempts, spans, nodes) if self._completeness is not None else ("no OTLP receiver ran",)
+        )
+        effects = sorted(read.effects, key=lambda one: one.at_ns)
+        return History(
+            test=test,
+            started_ns=window.began_ns,
+            ended_ns=now_ns(),
+            ops=gathered.ops,
+            attempts=tuple(attempts),
+            messages=tuple(sorted(gathered.messages, key=lambda one: one.at_ns)),
+            effects=(*(one for one in effects if one.at_ns >= window.began_ns), *gathered.state),
+            spans=tuple(spans),
+            faults=tuple(_with_hits(fault, read.hits) for fault in gathered.faults),
+            node_events=tuple(event for event in self._keeper.node_events() if event.at_ns >= window.began_ns),
+            nodes=nodes,
+            quiescent=not gathered.unrest,
+            unrest=gathered.unrest,
+            spans_complete=not incomplete,
+            spans_missing=incomplete,
+            lag_ns=gathered.lag_ns,
+        )
+
+
+def node_infos(topology: Topology) -> tuple[NodeInfo, ...]:
+    """Describe the nodes, the driver among them."""
+    infos = [NodeInfo(name=DRIVER, kind="driver")]
+    for node in topology.nodes:
+        if isinstance(node, Service):
+            infos.append(NodeInfo(name=node.name, kind="service", instrumented=node.instrumented))
+        elif isinstance(node, Broker):
+            infos.append(NodeInfo(name=node.name, kind="broker", broker=node.kind))
+        elif isinstance(node, Stub):
+            infos.append(NodeInfo(name=node.name, kind="stub"))
+        elif isinstance(node, Backing):
+            infos.append(NodeInfo(name=node.name, kind="backing"))
+    return tuple(infos)
+
+
+def _with_hits(fault: FaultRecord, hits: Sequence[dict[str, object]]) -> FaultRecord:
+    """Count a fault's hits from the spool where that knows of more than the keeper did when it answered."""
+    times = [int(str(hit["at_ns"])) for hit in hits if hit.get("fault") == fault.id]
+    if len(times) <= fault.hits:
+        return fault
+    return dataclasses.replace(
+        fault, hits=len(times), first_hit_ns=min(times), last_hit_ns=max(times), proof=fault.proof or f"wire acted on {len(times)} requests"
+    )
