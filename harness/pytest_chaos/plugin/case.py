@@ -1,0 +1,55 @@
+"""What one test leaves in the journal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_chaos import errors
+from pytest_chaos.errors import ChaosError, Inconclusive
+from pytest_chaos.model.codec import to_json
+from pytest_chaos.model.journal import CaseOutcome, CaseRecord
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_chaos.engine.chaos import Chaos
+    from pytest_chaos.engine.session import Session
+
+
+def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytest.TestReport | None) -> CaseRecord:
+    """Put a test's outcome, its judgements and its History together; later judgements of a test include earlier ones' evidence."""
+    last = chaos.judgements[-1] if chaos.judgements else None
+    verdicts = tuple(verdict for judgement in chaos.judgements for verdict in judgement.verdicts)
+    try:
+        history = last.history if last is not None else chaos.history()
+    except ChaosError:
+        history = None
+    checkers = tuple({"checker": type(policy).__name__, "link": link, "params": to_json(policy)} for link, policy in session.topology.policies())
+    return CaseRecord(
+        nodeid=item.nodeid,
+        outcome=_outcome(report),
+        message=str(report.longrepr) if report is not None and report.failed else "",
+        duration_s=round(report.duration, 3) if report is not None else 0.0,
+        required=last.required if last is not None else (),
+        verdicts=verdicts,
+        not_exercised=last.not_exercised if last is not None else (),
+        history=history,
+        logs=session.keeper.logs(),
+        checkers=checkers,
+        replay=f"pytest --chaos --chaos-seed={session.settings.seed} '{item.nodeid}'",
+    )
+
+
+def _outcome(report: pytest.TestReport | None) -> CaseOutcome:
+    if report is None:
+        return "error"
+    if report.skipped:
+        return "skipped"
+    if report.passed:
+        return "passed" if report.when == "call" else "error"
+    text = str(report.longrepr)
+    kind = getattr(errors, text.partition(":")[0], None)
+    if kind is Inconclusive:
+        return "inconclusive"
+    harness = isinstance(kind, type) and issubclass(kind, ChaosError)
+    return "error" if harness or report.when != "call" else "failed"

@@ -1,0 +1,268 @@
+"""One pytest process's part in a run: the stack on first need, each test in and out, the reports at the end."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_chaos.engine import journal
+from pytest_chaos.engine.chaos import Chaos
+from pytest_chaos.engine.session import Session, new_run_id, open_session
+from pytest_chaos.errors import ChaosError, Inconclusive, Violation
+from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, RunRecord, UndoRecord
+from pytest_chaos.model.topology import Topology
+from pytest_chaos.plugin import options
+from pytest_chaos.plugin.case import case_record
+
+if TYPE_CHECKING:
+    from pytest_chaos.engine.settings import RunSettings
+
+_LOCK_TIMEOUT_S = 600.0
+
+
+def identify(config: pytest.Config) -> tuple[str, int]:
+    """Give this run's id and seed: the controller's for a worker, the replayed journal's, the option's, else fresh ones."""
+    worker: Mapping[str, Any] = getattr(config, "workerinput", {})
+    if "chaos_run_id" in worker:
+        return str(worker["chaos_run_id"]), int(worker["chaos_seed"])
+    replay = options.text(config, "chaos_replay")
+    if replay:
+        return new_run_id(), _first(Path(replay)).seed
+    given = options.text(config, "chaos_seed")
+    return new_run_id(), int(given) if given else int.from_bytes(os.urandom(4), "big")
+
+
+class ChaosRun:
+    """Holds the session of this pytest process."""
+
+    def __init__(self, config: pytest.Config, settings: RunSettings) -> None:
+        self._config = config
+        self.settings = settings
+        self._session: Session | None = None
+        self._broken: ChaosError | None = None
+        self._stale: set[str] = set()
+
+    def enter(self, request: pytest.FixtureRequest) -> Chaos:
+        """Bring the stack to the test's baseline and hand it over; skip or fail when a part that the test needs is missing."""
+        marker = request.node.get_closest_marker("chaos")
+        wanted = _marker_options(request.node.nodeid, dict(marker.kwargs) if marker else {})
+        session = self._session_for(request)
+        _need(request, wanted["needs"], session.missing_parts(), self.settings.require)
+        session.keeper.lock(request.node.nodeid, timeout_s=_LOCK_TIMEOUT_S)
+        try:
+            self._baseline(session, wanted)
+            session.begin_test()
+            window = session.recorder.begin()
+        except BaseException:
+            session.keeper.unlock()
+            raise
+        self._alarm(request)
+        renderer = _renderer(session, request.node.nodeid)
+        return Chaos(session, request.node.nodeid, window, allow_inconclusive=wanted["allow_inconclusive"], render=renderer)
+
+    def leave(self, item: pytest.Item, chaos: Chaos, reports: Mapping[str, pytest.TestReport]) -> None:
+        """Write the test's record, put its nodes' settings back, and let the next test have the stack."""
+        session = self._session
+        if session is None:
+            return
+        try:
+            record = case_record(session, item, chaos, reports.get("call") or reports.get("setup"))
+            journal.append(session.journal_path, record)
+            self._stale |= _callers_with_open_breakers(session, record)
+        finally:
+            chaos.close()
+            session.keeper.unlock()
+
+    def close(self) -> None:
+        """Give the lease back; what could not be undone goes into the journal."""
+        if self._session is None:
+            return
+        session, self._session = self._session, None
+        undos = session.keeper.undos()
+        session.close()
+        for undo in undos:
+            journal.append(session.journal_path, undo)
+
+    def _session_for(self, request: pytest.FixtureRequest) -> Session:
+        if self._broken is not None:
+            # One clear error for the first test; the others say the same in one line instead of starting it all again.
+            raise ChaosError(f"the stack did not start: {str(self._broken).splitlines()[0]}")
+        if self._session is None:
+            topology = _topology(request)
+            try:
+                self._session = open_session(self.settings, topology, self._progress())
+            except ChaosError as broken:
+                self._broken = broken
+                raise
+        return self._session
+
+    def _baseline(self, session: Session, wanted: dict[str, Any]) -> None:
+        env: dict[str, dict[str, str]] = wanted["env"]
+        restart = set(self._stale)
+        self._stale.clear()
+        if wanted["isolation"] == "fresh":
+            restart |= {node.name for node in session.topology.nodes if type(node).__name__ == "Service"}
+        session.keeper.baseline(restart=sorted(restart), env=env)
+        self._stale |= set(env)
+
+    def _progress(self) -> Any:  # noqa: ANN401 - a callable that prints
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+
+        def show(line: str) -> None:
+            if reporter is None:
+                return
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(f"chaos: {line}")
+
+        return show
+
+    def _alarm(self, request: pytest.FixtureRequest) -> None:
+        """Bound the test's time; only the main thread can be interrupted this way."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        limit = self.settings.timeout_s
+
+        def expired(_signal: int, _frame: FrameType | None) -> None:
+            msg = f"the test took longer than --chaos-timeout={limit:g} seconds"
+            raise ChaosError(msg)
+
+        before = signal.signal(signal.SIGALRM, expired)
+        signal.setitimer(signal.ITIMER_REAL, limit)
+
+        def disarm() -> None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+        request.addfinalizer(disarm)
+
+
+def _topology(request: pytest.FixtureRequest) -> Topology:
+    try:
+        topology = request.getfixturevalue("chaos_topology")
+    except pytest.FixtureLookupError:
+        msg = "this test needs a stack, and no fixture says which: define a session fixture `chaos_topology` in conftest.py that returns a Topology"
+        raise ChaosError(msg) from None
+    if not isinstance(topology, Topology):
+        msg = f"the fixture chaos_topology gave {type(topology).__name__}; it must return a pytest_chaos.Topology"
+        raise ChaosError(msg)
+    return topology
+
+
+def _marker_options(nodeid: str, given: dict[str, Any]) -> dict[str, Any]:
+    wanted: dict[str, Any] = {"env": {}, "needs": (), "isolation": "exclusive", "allow_inconclusive": False}
+    for name, value in given.items():
+        if name not in wanted:
+            msg = f"{nodeid}: the chaos marker has no option {name!r}; it has: {', '.join(wanted)}"
+            raise ChaosError(msg)
+        wanted[name] = value
+    if wanted["isolation"] not in ("exclusive", "fresh"):
+        msg = f"{nodeid}: isolation={wanted['isolation']!r} must be 'exclusive' or 'fresh'"
+        raise ChaosError(msg)
+    if isinstance(wanted["needs"], str):
+        wanted["needs"] = (wanted["needs"],)
+    return wanted
+
+
+def _need(request: pytest.FixtureRequest, needs: tuple[str, ...], missing: Mapping[str, str], required: tuple[str, ...]) -> None:
+    for part in needs:
+        if part in missing:
+            reason = f"needs {part}: {missing[part]}"
+            if part in required:
+                pytest.fail(f"--chaos-require={part}: {reason}", pytrace=False)
+            pytest.skip(reason)
+    lacking = [part for part in required if part in missing]
+    if lacking and not needs:
+        pytest.fail(f"--chaos-require={lacking[0]}: {missing[lacking[0]]}", pytrace=False)
+
+
+def _callers_with_open_breakers(session: Session, record: CaseRecord) -> set[str]:
+    """List the services whose breaker this test may have moved: the next test finds them restarted."""
+    guarded = {link for link, policy in session.topology.policies() if type(policy).__name__ == "CircuitBreaker"}
+    attempts = record.history.attempts if record.history else ()
+    return {one.caller for one in attempts if one.link in guarded and one.outcome != "ok"}
+
+
+def _renderer(session: Session, nodeid: str) -> Any:  # noqa: ANN401
+    def render(judgement: Any) -> str:  # noqa: ANN401
+        from pytest_chaos.reporting.text import failure_message  # noqa: PLC0415 - only on a failure
+
+        return failure_message(
+            judgement.history,
+            judgement.verdicts,
+            missing=judgement.missing,
+            logs=session.keeper.logs(),
+            report=str(session.settings.report_dir / "report.html"),
+            replay=f"pytest --chaos --chaos-seed={session.settings.seed} '{nodeid}'",
+            jaeger_url=session.settings.jaeger_url,
+        )
+
+    return render
+
+
+def shorten(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    """Show a verdict or a harness error as its own message: our stack frames explain nothing to the reader."""
+    error = call.excinfo.value if call.excinfo is not None else None
+    if isinstance(error, (Violation, Inconclusive, ChaosError)):
+        frames = [f"{entry.path}:{entry.lineno + 1}" for entry in call.excinfo.traceback if "pytest_chaos" not in str(entry.path)]  # type: ignore[union-attr]
+        at = f"\n\nat {frames[-1]}" if frames and not isinstance(error, ChaosError) else ""
+        report.longrepr = f"{type(error).__name__}: {error}{at}"
+
+
+def failed_in(path: str) -> set[str]:
+    """List the tests that did not pass in a journal."""
+    return {record.nodeid for record in journal.read(Path(path)) if isinstance(record, CaseRecord) and record.outcome not in ("passed", "skipped")}
+
+
+def _first(path: Path) -> RunRecord:
+    record = next(iter(journal.read(path)), None)
+    if not isinstance(record, RunRecord):
+        msg = f"{path}: does not begin with a run record; give a run's journal.jsonl"
+        raise pytest.UsageError(msg)
+    return record
+
+
+def conclude(config: pytest.Config, settings: RunSettings) -> bool:
+    """Write the journal's end and every report; give True when the run is DIRTY."""
+    path = settings.report_dir / "journal.jsonl"
+    if not path.exists():
+        return False
+    records = list(journal.read(path))
+    dirty = any(isinstance(record, UndoRecord) and not record.ok for record in records)
+    counts: Counter[CaseOutcome] = Counter(record.outcome for record in records if isinstance(record, CaseRecord))
+    ended = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    journal.append(path, EndRecord(ended=ended, dirty=dirty, counts={str(name): count for name, count in counts.items()}))
+    from pytest_chaos.reporting import write_reports  # noqa: PLC0415 - only at the end
+
+    write_reports(path, settings.report_dir, jaeger_url=settings.jaeger_url)
+    _point_latest(settings.report_dir)
+    return dirty
+
+
+def _point_latest(report_dir: Path) -> None:
+    latest = report_dir.parent / "latest"
+    fresh = report_dir.parent / f".latest-{report_dir.name}"
+    fresh.symlink_to(report_dir.name, target_is_directory=True)
+    fresh.replace(latest)
+
+
+def summary(settings: RunSettings) -> list[str]:
+    """Say where the report is."""
+    report = settings.report_dir / "report.html"
+    if not report.exists():
+        return []
+    lines = [f"chaos report: {report}"]
+    end = next((record for record in journal.read(settings.report_dir / "journal.jsonl") if isinstance(record, EndRecord)), None)
+    if end is not None and end.dirty:
+        lines.append("chaos: DIRTY: something could not be undone, see the report")
+    return lines
