@@ -34,7 +34,7 @@ def read(path: Path, start: int, end: int) -> Spooled:
         try:
             row = json.loads(line)
             kind = row.pop("k")
-        except (ValueError, KeyError, AttributeError) as wrong:
+        except (ValueError, KeyError, TypeError, AttributeError) as wrong:
             msg = f"{path}: not a spool record: {line[:120]!r}"
             raise ChaosError(msg) from wrong
         if kind == "a":

@@ -1,0 +1,87 @@
+"""A violation outweighs missing evidence, missing evidence outweighs what held, and nothing decided is never a pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_chaos.engine.judge import judge
+from pytest_chaos.model.history import FaultRecord, History
+from pytest_chaos.model.verdict import RuleOutcome, RuleResult, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Says:
+    """A checker that says what it is told to."""
+
+    outcomes: tuple[tuple[str, RuleOutcome], ...]
+    rules: tuple[str, ...] = ()
+    link: str | None = None
+
+    def check(self, _history: History, /) -> Verdict:
+        results = tuple(RuleResult(rule=rule, outcome=outcome, message=f"{rule} said") for rule, outcome in self.outcomes)
+        return Verdict(checker="Says", results=results, subject=self.link or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crashes:
+    rules: tuple[str, ...] = ()
+
+    def check(self, _history: History, /) -> Verdict:
+        message = "boom"
+        raise RuntimeError(message)
+
+
+def _history(*faults: FaultRecord) -> History:
+    return History(test="t", started_ns=0, ended_ns=1, faults=faults)
+
+
+def _fault(hits: int) -> FaultRecord:
+    return FaultRecord(id="f1", kind="AnswerLost", target="a -> b", installed_ns=0, hits=hits)
+
+
+PASS, FAIL, OPEN = ("R1", "PASS"), ("R1", "FAIL"), ("R1", "INCONCLUSIVE")
+
+
+def test_a_named_checker_that_decides_holds() -> None:
+    assert judge(_history(), named=[_Says(outcomes=(PASS,))]).decision == "held"
+
+
+def test_a_named_checker_that_decides_nothing_is_inconclusive() -> None:
+    assert judge(_history(), named=[_Says(outcomes=(OPEN,))]).decision == "inconclusive"
+    assert judge(_history(), named=[_Says(outcomes=())]).decision == "inconclusive"
+
+
+def test_every_required_rule_must_be_decided() -> None:
+    checker = _Says(outcomes=(PASS, ("R2", "INCONCLUSIVE")), rules=("R1", "R2"))
+    assert judge(_history(), named=[checker]).missing == ("R2 is undecided: R2 said",)
+    assert judge(_history(), named=[_Says(outcomes=(PASS,), rules=("R9",))]).missing == ("Says does not know the rule R9",)
+
+
+def test_a_declared_policy_runs_along_and_can_only_fail() -> None:
+    held = [_Says(outcomes=(PASS,))]
+    undecided = judge(_history(), named=held, declared=[("a -> b", _Says(outcomes=(OPEN,)))])
+    assert undecided.decision == "held"
+    assert undecided.not_exercised == ("R1 a -> b: R1 said",)
+    assert judge(_history(), named=held, declared=[("a -> b", _Says(outcomes=(FAIL,)))]).decision == "violated"
+
+
+def test_a_declared_policy_that_is_also_named_runs_once() -> None:
+    named = _Says(outcomes=(PASS,), link="a -> b")
+    assert len(judge(_history(), named=[named], declared=[("a -> b", _Says(outcomes=(PASS,)))]).verdicts) == 1
+
+
+def test_nothing_named_and_nothing_decided_is_inconclusive() -> None:
+    assert judge(_history(), named=[], universal=[_Says(outcomes=(OPEN,))]).decision == "inconclusive"
+    assert judge(_history(), named=[], universal=[_Says(outcomes=(PASS,))]).decision == "held"
+
+
+def test_a_fault_that_hit_nothing_makes_even_a_pass_inconclusive_but_not_a_violation() -> None:
+    assert judge(_history(_fault(0)), named=[_Says(outcomes=(PASS,))]).decision == "inconclusive"
+    assert judge(_history(_fault(1)), named=[_Says(outcomes=(PASS,))]).decision == "held"
+    assert judge(_history(_fault(0)), named=[_Says(outcomes=(FAIL,))]).decision == "violated"
+
+
+def test_a_crashing_checker_is_never_a_pass_and_never_a_violation() -> None:
+    judged = judge(_history(), named=[_Crashes()])
+    assert judged.decision == "inconclusive"
+    assert "RuntimeError: boom" in judged.missing[0]

@@ -1,0 +1,59 @@
+"""Spool, journal and identities: what is written is what is read, and nonsense is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_chaos.engine import journal, spool
+from pytest_chaos.engine.identity import Identities
+from pytest_chaos.errors import ChaosError
+from pytest_chaos.model.attempt import Attempt
+from pytest_chaos.model.codec import to_json
+from pytest_chaos.model.journal import EndRecord, UndoRecord
+
+ATTEMPT = Attempt(id="a1", link="a -> b", connection="c1", reused=True, protocol="http/1.1", connected_ns=1, started_ns=2, status=200)
+
+
+def test_a_stretch_of_the_spool_gives_its_records_alone(tmp_path: Path) -> None:
+    path = tmp_path / "attempts.spool"
+    before = b'{"k":"h","fault":"f0","at_ns":1}\n'
+    record = json.dumps({"k": "a", **to_json(ATTEMPT)}).encode() + b"\n"
+    path.write_bytes(before + record + b"half a rec")
+    read = spool.read(path, len(before), len(before) + len(record))
+    assert read.attempts == [ATTEMPT]
+    assert read.hits == []
+
+
+def test_a_line_that_is_no_record_is_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "attempts.spool"
+    path.write_bytes(b"[]\n")
+    with pytest.raises(ChaosError, match="not a spool record"):
+        spool.read(path, 0, 3)
+
+
+def test_a_journal_comes_back_in_order_and_names_a_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    records = [UndoRecord(fault="f1", action="rule", at_ns=1, ok=True), EndRecord(ended="now", dirty=False)]
+    for record in records:
+        journal.append(path, record)
+    assert list(journal.read(path)) == records
+    path.write_bytes(path.read_bytes() + b'{"type":"riddle"}\n')
+    with pytest.raises(ChaosError, match=r"journal.jsonl:3: not a journal record"):
+        list(journal.read(path))
+
+
+def test_a_journal_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ChaosError, match="cannot be read"):
+        list(journal.read(tmp_path / "nowhere.jsonl"))
+
+
+def test_identities_repeat_with_seed_and_test_and_differ_otherwise() -> None:
+    one, same, other = Identities(1, "t"), Identities(1, "t"), Identities(2, "t")
+    first = [one.next() for _ in range(3)]
+    assert [same.next() for _ in range(3)] == first
+    assert other.next().trace_id != first[0].trace_id
+    assert len({identity.correlation_id for identity in first}) == len(first)
+    assert all(len(identity.trace_id) == 32 and len(identity.span_id) == 16 for identity in first)
