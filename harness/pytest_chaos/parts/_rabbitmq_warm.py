@@ -55,6 +55,8 @@ def node_environ(
         "RABBITMQ_DIST_PORT": str(dist_port),
         "RABBITMQ_MNESIA_BASE": str(mnesia.parent),
         "RABBITMQ_MNESIA_DIR": str(mnesia),
+        # Inside the database folder, so that a copied template brings it along.
+        "RABBITMQ_FEATURE_FLAGS_FILE": str(mnesia / "feature_flags"),
         "RABBITMQ_LOG_BASE": str(data / "log"),
         "RABBITMQ_LOGS": "-",
         "RABBITMQ_CONF_ENV_FILE": str(data / "no-rabbitmq-env.conf"),
