@@ -28,6 +28,8 @@ def make_home(folder: Path, installed: Path) -> None:
     with scratch(folder) as made:
         home = made / "home"
         shutil.copytree(installed / "sbin", home / "sbin")
+        # rabbitmqctl looks for its escripts beside its own folder.
+        (home / "escript").symlink_to(installed / "escript")
         (home / "plugins").mkdir()
         for name in _PLUGINS:
             for found in (installed / "plugins").glob(f"{name}-[0-9v]*"):
