@@ -1,0 +1,102 @@
+"""What every broker's file offers: a recipe (how a local process of it is started) and an observer (what went through it).
+
+A recipe is data about a start, not the start itself: the keeper starts the process and polls its readiness. ``prepare`` may copy a
+template folder or run the broker's own formatter, so it blocks (up to a few seconds): call it in a thread from an event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pytest_chaos.model.message import Message
+from pytest_chaos.model.plan import NodeSpec, ReadySpec
+from pytest_chaos.registry import Registry
+
+TakePort = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessPlan:
+    """How one broker is started as a local process; the same plan serves for every restart of it.
+
+    ``env`` comes on top of the node's own. ``ready`` is polled as any node's. ``ports`` maps a listener's name to its port;
+    ``tcp`` is the one that readiness and proofs connect to. ``upstreams`` maps each link's name to where wire (or Toxiproxy) connects.
+    ``direct`` is what :func:`observer_for` and ``Recipe.version`` are given: never through a link. ``daemons`` names processes that
+    leave the process group (and are found by the run's mark in their environment).
+    """
+
+    command: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str
+    ready: ReadySpec
+    ports: dict[str, int]
+    upstreams: dict[str, str]
+    direct: str
+    daemons: tuple[str, ...] = ()
+
+
+class Observer(Protocol):
+    """Reads one broker beside its users, never through a link, from one thread at a time.
+
+    Raises ChaosError when the client library is not installed (with the extra to install) or the broker cannot be read.
+    """
+
+    def begin(self) -> None:
+        """Start a window: what was published before is not listed any more."""
+        ...
+
+    def messages(self) -> list[Message]:
+        """List what the broker holds of the window: ``published`` events first, then how each ended as far as the broker tells."""
+        ...
+
+    def backlog(self) -> dict[str, int]:
+        """Count what waits, by channel and group: lag, ready plus unacked, pending. 0 is drained; a broker that is away has -1."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect and remove what the observer made at the broker; safe to call twice."""
+        ...
+
+
+class Recipe(Protocol):
+    """One kind of broker. Raises PartMissing from ``prepare`` when it cannot be had here."""
+
+    kind: str
+
+    def prepare(
+        self, node: NodeSpec, home: Path, links: Mapping[str, str], environ: Mapping[str, str], take_port: TakePort
+    ) -> ProcessPlan:
+        """Lay out ``home`` (outlives restarts) and say how to start there.
+
+        ``links`` maps each link to the ``host:port`` that its caller is told; ``take_port`` gives a free loopback port. Called again
+        (a lost race for a port) it keeps the broker's data.
+        """
+        ...
+
+    def address(self, host_port: str) -> str:
+        """Turn a link's ``host:port`` into what a client of this broker is configured with."""
+        ...
+
+    def version(self, direct: str, environ: Mapping[str, str]) -> str:
+        """Ask the running broker (else its own files) for its version."""
+        ...
+
+    def observe(self, name: str, direct: str, options: Mapping[str, Any]) -> Observer:
+        """Make an observer; connects on first use."""
+        ...
+
+
+recipes: Registry[Recipe] = Registry("pytest_chaos.brokers")
+
+
+def recipe_for(kind: str) -> Recipe:
+    """Give the recipe of a broker kind; raise ChaosError listing the known kinds otherwise."""
+    return recipes.get(kind)
+
+
+def observer_for(kind: str, direct: str, options: Mapping[str, Any], *, name: str = "") -> Observer:
+    """Make the observer of a broker; ``direct`` is its plan's, ``name`` what messages call the broker (else its kind)."""
+    return recipes.get(kind).observe(name or kind, direct, options)

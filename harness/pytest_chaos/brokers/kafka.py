@@ -1,0 +1,134 @@
+"""Kafka: one node in KRaft mode, one listener a link, each advertising that link's own address.
+
+Clients use what they were told only for their first request; after that they go where the broker says it listens, and it says the
+address *of the listener that the request came in on*. So every link has a listener, and its traffic stays on the link. The
+controller and the administration listener are on no link.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_chaos.brokers.base import Observer, ProcessPlan, TakePort, recipes
+from pytest_chaos.errors import StackError
+from pytest_chaos.model.plan import NodeSpec, ReadySpec
+from pytest_chaos.model.topology import Broker
+from pytest_chaos.parts import java
+from pytest_chaos.parts import kafka as part
+
+_FORMAT_S = 60.0
+# One node, a test's few messages: everything that makes a real cluster slow to start or large is turned down.
+_TRIMS = """\
+num.network.threads=1
+num.io.threads=2
+background.threads=2
+log.cleaner.enable=false
+num.recovery.threads.per.data.dir=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=100
+auto.create.topics.enable=true
+"""
+
+
+def Kafka(  # noqa: N802 - reads as the node that it declares
+    name: str, *, topics: Sequence[str] = (), partitions: int = 1, marker: str = "/id"
+) -> Broker:
+    """Declare a Kafka. ``topics`` are observed (none: every topic that is not internal).
+
+    A topic is created on first use with ``partitions`` partitions; ``marker`` is the JSON pointer that marks a message.
+    """
+    return Broker(name, "kafka", {"topics": tuple(topics), "partitions": partitions, "marker": marker})
+
+
+class KafkaRecipe:
+    """How a Kafka is started, addressed and read."""
+
+    kind = "kafka"
+
+    def prepare(
+        self, node: NodeSpec, home: Path, links: Mapping[str, str], environ: Mapping[str, str], take_port: TakePort
+    ) -> ProcessPlan:
+        """Write the configuration and lay out the log folder; raise PartMissing without jars or Java."""
+        libs = part.find(environ).require()
+        program = str(java.find(environ).require())
+        warm = part.warm(environ)
+        home.mkdir(parents=True, exist_ok=True)
+        ports = {"tcp": take_port(), "controller": take_port(), **{f"l{number}": take_port() for number in range(len(links))}}
+        upstreams = {link: f"127.0.0.1:{ports[f'l{number}']}" for number, link in enumerate(links)}
+        config = home / "server.properties"
+        config.write_text(_config(home / "log", ports, list(links.values()), int(node.options.get("partitions", 1))))
+        jvm = [program, *part.JVM_OPTIONS, "-cp", part.class_path(libs)]
+        if not (home / "log").exists():
+            _lay_out(home / "log", warm, [*jvm, "kafka.tools.StorageTool"], config)
+        fast = (f"-XX:SharedArchiveFile={warm.archive}", "-Xshare:auto", "-Xlog:disable") if warm.archive is not None else ()
+        return ProcessPlan(
+            command=(jvm[0], *fast, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *jvm[1:], "kafka.Kafka", str(config)),
+            cwd=str(home),
+            ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
+            ports=ports,
+            upstreams=upstreams,
+            direct=f"127.0.0.1:{ports['tcp']}",
+        )
+
+    def address(self, host_port: str) -> str:
+        """Give the bootstrap server of a link."""
+        return host_port
+
+    def version(self, direct: str, environ: Mapping[str, str]) -> str:
+        """Give the version that the jars in use declare: the protocol has no question for it."""
+        del direct
+        return part.find(environ).version or ""
+
+    def observe(self, name: str, direct: str, options: Mapping[str, Any]) -> Observer:
+        """Observe the declared topics and every group's progress; needs the extra [kafka]."""
+        from pytest_chaos.brokers._kafka_observer import KafkaObserver  # noqa: PLC0415 - loads the client library
+
+        return KafkaObserver(name, direct, tuple(options.get("topics", ())), str(options.get("marker", "/id")))
+
+
+def _config(log: Path, ports: Mapping[str, int], advertised: Sequence[str], partitions: int) -> str:
+    names = [f"L{number}" for number in range(len(advertised))]
+    listening = [f"{name}://127.0.0.1:{ports[name.lower()]}" for name in names]
+    told = [f"{name}://{address}" for name, address in zip(names, advertised, strict=True)]
+    admin = f"ADMIN://127.0.0.1:{ports['tcp']}"
+    controller = f"127.0.0.1:{ports['controller']}"
+    plain = ",".join(f"{name}:PLAINTEXT" for name in ("ADMIN", "CTRL", *names))
+    return (
+        "process.roles=broker,controller\nnode.id=1\n"
+        f"controller.quorum.voters=1@{controller}\ncontroller.listener.names=CTRL\ninter.broker.listener.name=ADMIN\n"
+        f"listeners={','.join([admin, f'CTRL://{controller}', *listening])}\n"
+        f"advertised.listeners={','.join([admin, *told])}\n"
+        f"listener.security.protocol.map={plain}\n"
+        f"log.dirs={log}\nnum.partitions={partitions}\n{_TRIMS}"
+    )
+
+
+def _lay_out(log: Path, warm: part.Warm, tool: Sequence[str], config: Path) -> None:
+    """Copy the formatted template, else let Kafka's own tool format the folder (about 2 s)."""
+    if warm.template is not None:
+        shutil.copytree(warm.template, log)
+        return
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    done = subprocess.run(  # noqa: S603 - Kafka's own formatter
+        [*tool, "format", "-t", cluster, "-c", str(config)], capture_output=True, text=True, timeout=_FORMAT_S, check=False
+    )
+    if done.returncode:
+        msg = f"Kafka's log folder {log} could not be formatted: {(done.stderr or done.stdout).strip()[-400:]}"
+        raise StackError(msg)
+
+
+recipes.register("kafka")(KafkaRecipe())

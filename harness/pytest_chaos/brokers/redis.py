@@ -1,0 +1,78 @@
+"""Redis: loopback only, one listener, nothing on disk unless ``Redis(..., persistent=True)``."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_chaos.brokers.base import Observer, ProcessPlan, TakePort, recipes
+from pytest_chaos.model.plan import NodeSpec, ReadySpec
+from pytest_chaos.model.topology import Broker
+from pytest_chaos.parts import redis as part
+
+_ASK_S = 2.0
+
+
+def Redis(  # noqa: N802 - reads as the node that it declares
+    name: str, *, streams: Sequence[str] = (), persistent: bool = False, marker: str = "/id"
+) -> Broker:
+    """Declare a Redis. ``streams`` are observed; ``persistent`` keeps data over a kill (append-only file, fsync every second).
+
+    ``marker`` is the JSON pointer, or the name of a stream field, that marks a message.
+    """
+    return Broker(name, "redis", {"streams": tuple(streams), "persistent": persistent, "marker": marker})
+
+
+class RedisRecipe:
+    """How a Redis is started, addressed and read."""
+
+    kind = "redis"
+
+    def prepare(
+        self, node: NodeSpec, home: Path, links: Mapping[str, str], environ: Mapping[str, str], take_port: TakePort
+    ) -> ProcessPlan:
+        """Give the command line; raise PartMissing when there is no redis-server."""
+        program = part.find(environ).require()
+        home.mkdir(parents=True, exist_ok=True)
+        port = take_port()
+        keep = ("--appendonly", "yes", "--appendfsync", "everysec") if node.options.get("persistent") else ("--appendonly", "no")
+        where = f"127.0.0.1:{port}"
+        return ProcessPlan(
+            command=(str(program), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(home), "--daemonize", "no", *keep),
+            cwd=str(home),
+            ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
+            ports={"tcp": port},
+            upstreams=dict.fromkeys(links, where),
+            direct=where,
+        )
+
+    def address(self, host_port: str) -> str:
+        """Give a ``redis://`` URL of database 0."""
+        return f"redis://{host_port}/0"
+
+    def version(self, direct: str, environ: Mapping[str, str]) -> str:
+        """Ask the server (INFO); empty when it does not say."""
+        del environ
+        host, _, port = direct.rpartition(":")
+        with socket.create_connection((host, int(port)), _ASK_S) as ask:
+            ask.sendall(b"INFO server\r\n")
+            answer = b""
+            while b"redis_version:" not in answer or answer.count(b"\n") < 4:  # noqa: PLR2004 - past the version's line
+                chunk = ask.recv(4096)
+                if not chunk:
+                    break
+                answer += chunk
+        found = re.search(rb"redis_version:([0-9.]+)", answer)
+        return found[1].decode() if found else ""
+
+    def observe(self, name: str, direct: str, options: Mapping[str, Any]) -> Observer:
+        """Observe the declared streams; needs the extra [redis]."""
+        from pytest_chaos.brokers._redis_observer import RedisObserver  # noqa: PLC0415 - loads the client library
+
+        return RedisObserver(name, direct, tuple(options.get("streams", ())), str(options.get("marker", "/id")))
+
+
+recipes.register("redis")(RedisRecipe())
