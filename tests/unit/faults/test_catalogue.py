@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.faults import catalogue
 from pytest_chaos.model.fault import Fault, NodeAction, When, WireRule

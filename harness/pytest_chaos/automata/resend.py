@@ -1,0 +1,53 @@
+"""R5: what may have had an effect is not sent again, unless every attempt carries one identical key (after RFC 9110, 9.2.2)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pytest_chaos.automata.grouping import Call, transport_resend
+from pytest_chaos.automata.outcomes import outcome_of
+from pytest_chaos.model.attempt import Attempt
+from pytest_chaos.model.verdict import Blame
+
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """One re-send after an attempt whose effect is not certainly none: ``safe``, ``unsafe``, or ``unknown`` for lack of evidence."""
+
+    kind: Literal["safe", "unsafe", "unknown"]
+    before: Attempt
+    after: Attempt
+    message: str
+    keyless: bool = False
+    blame: Blame = "application"
+
+
+def resends(call: Call, idempotent: tuple[str, ...] = ()) -> Iterator[Resend]:
+    """Judge each re-send of a call; operations that are idempotent by HTTP's definition or by declaration have none."""
+    method = call.operation.partition(" ")[0]
+    if method in _SAFE_METHODS or call.operation in idempotent:
+        return
+    keys = {one.idempotency_key for one in call.attempts}
+    for before, after in itertools.pairwise(call.attempts):
+        if before.outcome == "ok" or before.effect == "none":
+            continue
+        if len(keys) == 1 and "" not in keys:
+            message = f"{call.name} was sent again after {outcome_of(before)} under one key, {min(keys)!r}"
+            yield Resend(kind="safe", before=before, after=after, message=message)
+        elif before.protocol == "grpc" and keys == {""}:
+            message = f"{call.operation} carries no key; name it in `idempotent` if its payload identifies it"
+            yield Resend(kind="unknown", before=before, after=after, message=message)
+        else:
+            shown = "no idempotency key" if keys == {""} else f"{len(keys)} different idempotency keys"
+            wait_ms = (after.started_ns - (before.ended_ns or before.started_ns)) / 1e6
+            message = (
+                f"{call.link}: {call.operation} was sent again {wait_ms:.0f} ms after {outcome_of(before)}, "
+                f"whose effect is {'done' if before.effect == 'happened' else 'unknown'}, with {shown}"
+            )
+            blame: Blame = "client library" if transport_resend(before, after) else "application"
+            yield Resend(kind="unsafe", before=before, after=after, message=message, keyless=keys == {""}, blame=blame)
