@@ -1,0 +1,73 @@
+# Every task of this repository. `make` lists them. Nothing here needs more than Python 3.11 and a POSIX shell;
+# each target says what it does and does nothing twice.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+SOAK_ROUNDS ?= 10
+
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .venv-tools
+# uv from PATH, else a private one: `make` fetches it into $(TOOLS).
+UV := $(or $(shell command -v uv 2>/dev/null),$(TOOLS)/bin/uv)
+# So that `pytest-chaos setup` finds the private uv as well.
+export PATH := $(PATH):$(CURDIR)/$(TOOLS)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-containers demo test check lint bench soak lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+setup: $(VENV)/.installed  ## Python environment from requirements.lock, then the real parts that local processes need
+	@echo "== real parts: fetching what is missing into the per-user cache (as root: from Debian) =="
+	@$(BIN)/pytest-chaos setup
+
+setup-containers: setup  ## setup, and the Docker engine (installed and started as root) and a browser for the report's tests
+	@echo "== Docker engine and browser =="
+	@$(BIN)/pytest-chaos setup docker chromium
+
+demo: setup  ## the main job: bring the shop up on local processes, break it, give verdicts, write the report
+	$(BIN)/pytest chaos --chaos $(PYTEST_ARGS)
+
+test: setup  ## every test of this repository, chaos tests included
+	$(BIN)/pytest --chaos $(PYTEST_ARGS)
+
+check: $(VENV)/.installed lint  ## the fast inner loop: linters, unit, property and repository tests; no broker, no container
+	$(BIN)/pytest -q $(wildcard tests/unit tests/property tests/repo) $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed  ## ruff, mypy strict, the house's import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: setup  ## measure against peers; writes reports/bench.json and prints a table
+	$(BIN)/python -m benchmarks
+
+soak: setup  ## kill runs at random moments, again and again, and look for leftovers
+	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
+
+lock: $(UV)  ## write requirements.lock anew from pyproject.toml
+	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean:  ## remove the environments, caches of tools and reports of this checkout (not the per-user cache of real parts)
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find reports -mindepth 1 ! -name .gitkeep -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(TOOLS)/bin/uv:
+	@echo "== uv is not on PATH: fetching it into $(TOOLS) =="
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/bin/python: | $(UV)
+	@echo "== Python environment: $(VENV) =="
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pytest-chaos needs Python 3.11 or newer: make PYTHON=python3.x")'
+	$(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "== Python packages: exactly requirements.lock, checked by hash, and this package in editable mode =="
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
