@@ -19,12 +19,14 @@ def exceptions() -> dict[str, str]:
     """Read the exception list: ``path[::function]  reason`` a line."""
     lines = (Path(__file__).parent / "size_exceptions.txt").read_text().splitlines()
     entries = (line.split(maxsplit=1) for line in lines if line.strip() and not line.startswith("#"))
-    return {name: reason for name, reason in entries}
+    return dict(entries)
 
 
 def too_long(source: str, *, function_lines: int = FUNCTION_LINES) -> list[str]:
     """Name the functions of a module that are longer than the budget."""
-    functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
     return [node.name for node in functions if (node.end_lineno or 0) - node.lineno + 1 > function_lines]
 
 

@@ -18,7 +18,10 @@ _INSTALL_S = 900.0
 def install(
     packages: Sequence[str], *, environ: Mapping[str, str], log: Log, otherwise: str, services: Sequence[str] = ()
 ) -> None:
-    """Install packages with apt-get as root, leaving ``services`` stopped and disabled; raise PartMissing(otherwise) elsewhere."""
+    """Install packages with apt-get as root, leaving ``services`` stopped and disabled.
+
+    Raises PartMissing with ``otherwise`` where that is not possible.
+    """
     apt = which("apt-get", environ)
     if apt is None or os.geteuid() != 0:
         raise PartMissing(otherwise)
@@ -41,7 +44,7 @@ def _install(apt: str, packages: Sequence[str], environ: Mapping[str, str]) -> N
 
 @contextmanager
 def _nothing_starts() -> Iterator[None]:
-    """Tell Debian's maintainer scripts not to start services (status 101), unless the machine already has such a policy."""
+    """Tell Debian's maintainer scripts not to start services (status 101), unless the machine has a policy."""
     if _POLICY.exists():
         yield
         return

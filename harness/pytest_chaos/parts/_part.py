@@ -18,8 +18,8 @@ Log = Callable[[str], None]
 class Part:
     """One real part as it was found, or the sentence that says how to get it.
 
-    ``found`` is what a caller needs to use it (an executable, for Kafka the folder of jars, for Docker the engine's address);
-    ``version`` is what the part says of itself.
+    ``found`` is what a caller needs to use it: an executable, for Kafka the folder of jars, for Docker the engine's
+    address. ``version`` is what the part says of itself.
     """
 
     name: str
@@ -47,12 +47,15 @@ class Source(Protocol):
         ...
 
     def fetch(self, environ: Mapping[str, str], log: Log) -> None:
-        """Get the part if it is not there, and prepare what makes it start fast; raise PartMissing when it cannot be had."""
+        """Get the part if it is not there, prepare what makes it start fast; raise PartMissing when impossible."""
         ...
 
 
 def cache_dir(environ: Mapping[str, str]) -> Path:
-    """Give the per-user cache folder (``$PYTEST_CHAOS_CACHE``, ``$XDG_CACHE_HOME/pytest-chaos``, ``~/.cache/pytest-chaos``)."""
+    """Give the per-user cache folder.
+
+    ``$PYTEST_CHAOS_CACHE``, else ``$XDG_CACHE_HOME/pytest-chaos``, else ``~/.cache/pytest-chaos``.
+    """
     if own := environ.get("PYTEST_CHAOS_CACHE"):
         return Path(own)
     if shared := environ.get("XDG_CACHE_HOME"):

@@ -15,9 +15,20 @@ NODE_NAME = "r@localhost"
 """The database carries its node's name; without epmd one name serves any number of brokers side by side."""
 
 _PLUGINS = (
-    "rabbit rabbit_common rabbitmq_prelaunch ranch ra aten gen_batch_server sysmon_handler stdout_formatter recon observer_cli "
-    "osiris amqp10_common syslog systemd seshat cuttlefish getopt credentials_obfuscation jsx enough base64url"
-).split()
+    *("rabbit", "rabbit_common", "rabbitmq_prelaunch", "ranch", "ra", "aten", "gen_batch_server", "sysmon_handler"),
+    *(
+        "stdout_formatter",
+        "recon",
+        "observer_cli",
+        "osiris",
+        "amqp10_common",
+        "syslog",
+        "systemd",
+        "seshat",
+        "cuttlefish",
+    ),
+    *("getopt", "credentials_obfuscation", "jsx", "enough", "base64url"),
+)
 _GREETING = b"AMQP\x00\x00\x09\x01"
 _START_S = 60.0
 _STOP_S = 30.0
@@ -40,7 +51,7 @@ def make_home(folder: Path, installed: Path) -> None:
 def node_environ(
     environ: Mapping[str, str], *, data: Path, mnesia: Path, amqp_port: int, dist_port: int
 ) -> dict[str, str]:
-    """Give the environment of a node that listens on loopback only, needs no epmd and writes below ``data`` and ``mnesia``.
+    """Give the environment of a node that listens on loopback only, needs no epmd, keeps to ``data`` and ``mnesia``.
 
     ``dist_port`` is the port of Erlang's own distribution; rabbitmqctl needs the same.
     """

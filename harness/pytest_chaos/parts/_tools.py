@@ -29,7 +29,13 @@ def version_of(argv: Sequence[str], pattern: str, environ: Mapping[str, str]) ->
     """Ask a program for its version; None when it does not run or says nothing that matches."""
     try:
         done = subprocess.run(
-            list(argv), env=dict(environ), capture_output=True, text=True, errors="replace", timeout=_LOOK_S, check=False
+            list(argv),
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LOOK_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -38,7 +44,7 @@ def version_of(argv: Sequence[str], pattern: str, environ: Mapping[str, str]) ->
 
 
 def run(argv: Sequence[str], *, environ: Mapping[str, str], timeout_s: float, cwd: Path | None = None) -> None:
-    """Run a program to its end; raise PartMissing with its last lines when it fails or takes longer than ``timeout_s``."""
+    """Run a program to its end; raise PartMissing with its last lines when it fails or exceeds ``timeout_s``."""
     shown = " ".join(str(word) for word in argv[:4])
     try:
         done = subprocess.run(

@@ -59,9 +59,10 @@ def _ask(address: str) -> str | None:
         connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port or 2375, timeout=_ASK_S)
     try:
         connection.request("GET", "/version")
-        version = json.loads(connection.getresponse().read()).get("Version")
+        answer = json.loads(connection.getresponse().read())
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:
         connection.close()
+    version = answer.get("Version") if isinstance(answer, dict) else None
     return version if isinstance(version, str) else None

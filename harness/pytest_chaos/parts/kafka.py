@@ -1,7 +1,7 @@
 """Kafka: the jars of an installation (KAFKA_HOME), else fetched once by their Maven coordinates into the cache.
 
-The cache folder ``kafka-<version>`` holds ``libs/*.jar``, ``app.jsa`` (a class-data archive: the JVM starts in half the time),
-``template/`` (a formatted log folder to copy) and ``cluster-id``.
+The cache folder ``kafka-<version>`` holds ``libs/*.jar``, ``app.jsa`` (a class-data archive: the JVM starts in half the
+time), ``template/`` (a formatted log folder to copy) and ``cluster-id``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ __all__ = ["BY_DEFAULT", "JVM_OPTIONS", "NAME", "VERSION", "Warm", "class_path",
 NAME = "kafka"
 BY_DEFAULT = True
 VERSION = "4.1.0"
-_HOW = f"run `pytest-chaos setup kafka` (needs Maven), or set KAFKA_HOME to an unpacked Kafka {VERSION.split('.')[0]}.x"
+_HOW = "run `pytest-chaos setup kafka` (needs Maven), or set KAFKA_HOME to an unpacked Kafka 4.x"
 _MAVEN_S = 600.0
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>local</groupId><artifactId>kafka-libs</artifactId><version>1</version><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
+<version>{VERSION}</version></dependency>
 <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>1.7.36</version></dependency>
 </dependencies></project>
 """
@@ -68,7 +69,7 @@ def warm(environ: Mapping[str, str]) -> Warm:
 
 
 def fetch(environ: Mapping[str, str], log: Log) -> None:
-    """Fetch the jars with Maven, then prepare the template and the archive; raise PartMissing when they cannot be had."""
+    """Fetch the jars with Maven, prepare template and archive; raise PartMissing when they cannot be had."""
     java.fetch(environ, log)
     program = str(java.find(environ).require())
     home = _home(environ)

@@ -1,7 +1,7 @@
-"""RabbitMQ: the server on PATH (Debian package), and in the cache a slim home and an initialised database that start it fast.
+"""RabbitMQ: the server on PATH (Debian package); in the cache a slim home and an initialised database start it fast.
 
-The cache folder ``rabbitmq-<version>`` holds ``home/`` (sbin copied, only the plugins that a plain broker loads: most of the
-start goes into searching about 90 code folders) and ``mnesia-template/`` (made by the node name NODE_NAME).
+The cache folder ``rabbitmq-<version>`` holds ``home/`` (sbin copied, and only the plugins that a plain broker loads: most
+of the start goes into searching about 90 code folders) and ``mnesia-template/`` (of the node NODE_NAME).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Warm:
 
 
 def find(environ: Mapping[str, str]) -> Part:
-    """Look for the server; ``found`` is the real ``rabbitmq-server`` script, not Debian's wrapper that changes the user."""
+    """Look for the server; ``found`` is the real ``rabbitmq-server``, not Debian's wrapper that changes the user."""
     program = which("rabbitmq-server", environ)
     if program is None:
         return Part(name=NAME, found=None, version=None, how_to_get=_HOW)
@@ -52,7 +52,7 @@ def warm(environ: Mapping[str, str]) -> Warm:
 
 
 def fetch(environ: Mapping[str, str], log: Log) -> None:
-    """Install Debian's package, not started, then prepare home and template; raise PartMissing where that is not possible."""
+    """Install Debian's package, not started, prepare home and template; raise PartMissing where that is impossible."""
     if find(environ).found is None:
         services = ["rabbitmq-server", "epmd.socket", "epmd.service"]
         _debian.install(["rabbitmq-server"], environ=environ, log=log, otherwise=_HOW, services=services)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from argparse import ArgumentParser, Namespace
 
@@ -25,10 +26,10 @@ def run(args: Namespace) -> int:
     refused: list[str] = []
     for name, source in chosen.items():
         try:
-            source.fetch(os.environ, lambda text, name=name: print(f"{name}: {text}", flush=True))
+            source.fetch(os.environ, functools.partial(_say, name))
         except PartMissing as why:
             refused.append(name)
-            print(f"{name}: cannot be had here: {why}", flush=True)
+            _say(name, f"cannot be had here: {why}")
     print(parts_table([source.find(os.environ) for source in chosen.values()]))
     if refused:
         print(f"\nGoing on without: {', '.join(refused)}. Tests that need them skip, with the reason.")
@@ -41,3 +42,7 @@ def _choose(names: list[str]) -> dict[str, Source]:
         msg = f"no part is called {', '.join(unknown)}; known: {', '.join(known)}"
         raise ChaosError(msg)
     return {name: source for name, source in known.items() if name in names or (not names and source.BY_DEFAULT)}
+
+
+def _say(name: str, text: str) -> None:
+    print(f"{name}: {text}", flush=True)
