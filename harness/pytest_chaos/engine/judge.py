@@ -24,6 +24,7 @@ class Judgement:
     missing: tuple[str, ...]
     not_exercised: tuple[str, ...]
     required: tuple[str, ...]
+    named: tuple[Checker, ...]
 
     @property
     def decision(self) -> Decision:
@@ -81,6 +82,7 @@ def judge(
         missing=tuple(missing),
         not_exercised=tuple(not_exercised),
         required=tuple(dict.fromkeys(rule for checker, _ in asked for rule in checker.rules)),
+        named=tuple(named),
     )
 
 

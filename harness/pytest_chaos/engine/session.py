@@ -14,7 +14,6 @@ from pytest_chaos.engine.clock import Canary, now_ns
 from pytest_chaos.engine.recorder import Recorder
 from pytest_chaos.engine.settings import RunSettings
 from pytest_chaos.engine.state import read_state
-from pytest_chaos.errors import ChaosError
 from pytest_chaos.keeper.client import KeeperClient, StackState
 from pytest_chaos.model.journal import LinkInUse, PartInUse, RunRecord
 from pytest_chaos.model.message import Effect, Message
@@ -182,19 +181,13 @@ def _span_reader() -> Callable[[Path, int, int], Sequence[object]] | None:
 
 
 def _completeness() -> Callable[..., tuple[str, ...]] | None:
-    from pytest_chaos.telemetry.completeness import missing_spans  # noqa: PLC0415 - a sibling layer's pure function
-
+    try:
+        from pytest_chaos.telemetry.completeness import missing_spans  # noqa: PLC0415 - a sibling layer's pure function
+    except ImportError:
+        return None
     return missing_spans
 
 
 def new_run_id() -> str:
     """Name a run by its start and a few random digits: sortable, unique on a machine, fit for a path and a label."""
     return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
-
-
-def require(parts: Sequence[str], missing: dict[str, str]) -> None:
-    """Raise ChaosError when a part that the run requires cannot be had."""
-    lacking = [f"{part}: {missing[part]}" for part in parts if part in missing]
-    if lacking:
-        msg = "required, but not to be had here: " + "; ".join(lacking)
-        raise ChaosError(msg)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_chaos import errors
+from pytest_chaos.engine.judge import bind
 from pytest_chaos.errors import ChaosError, Inconclusive
 from pytest_chaos.model.codec import to_json
 from pytest_chaos.model.journal import CaseOutcome, CaseRecord
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_chaos.engine.chaos import Chaos
     from pytest_chaos.engine.session import Session
+    from pytest_chaos.model.verdict import Checker
 
 
 def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytest.TestReport | None) -> CaseRecord:
@@ -24,7 +26,9 @@ def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytes
         history = last.history if last is not None else chaos.history()
     except ChaosError:
         history = None
-    checkers = tuple({"checker": type(policy).__name__, "link": link, "params": to_json(policy)} for link, policy in session.topology.policies())
+    named = [checker for judgement in chaos.judgements for checker in judgement.named]
+    declared = [bind(policy, link) for link, policy in session.topology.policies()]
+    checkers = (*(_recorded(checker, named=True) for checker in named), *(_recorded(policy, named=False) for policy in declared))
     return CaseRecord(
         nodeid=item.nodeid,
         outcome=_outcome(report),
@@ -38,6 +42,11 @@ def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytes
         checkers=checkers,
         replay=f"pytest --chaos --chaos-seed={session.settings.seed} '{item.nodeid}'",
     )
+
+
+def _recorded(checker: Checker, *, named: bool) -> dict[str, object]:
+    """Give what a later program needs to judge this History again with the same checker."""
+    return {"checker": type(checker).__name__, "named": named, "params": to_json(checker)}
 
 
 def _outcome(report: pytest.TestReport | None) -> CaseOutcome:

@@ -137,6 +137,6 @@ def settings(config: pytest.Config, run_id: str, seed: int) -> RunSettings:
 
 
 def _known_parts() -> tuple[str, ...]:
-    from pytest_chaos.parts import names  # noqa: PLC0415 - only with --chaos
+    from pytest_chaos.parts import all_parts  # noqa: PLC0415 - only with --chaos
 
-    return tuple(names())
+    return tuple(sorted(all_parts()))

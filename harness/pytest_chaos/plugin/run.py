@@ -20,6 +20,7 @@ from pytest_chaos.engine.session import Session, new_run_id, open_session
 from pytest_chaos.errors import ChaosError, Inconclusive, Violation
 from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, RunRecord, UndoRecord
 from pytest_chaos.model.topology import Topology
+from pytest_chaos.parts import all_parts
 from pytest_chaos.plugin import options
 from pytest_chaos.plugin.case import case_record
 
@@ -50,13 +51,14 @@ class ChaosRun:
         self._session: Session | None = None
         self._broken: ChaosError | None = None
         self._stale: set[str] = set()
+        self._missing: dict[str, str] = {}
 
     def enter(self, request: pytest.FixtureRequest) -> Chaos:
         """Bring the stack to the test's baseline and hand it over; skip or fail when a part that the test needs is missing."""
         marker = request.node.get_closest_marker("chaos")
         wanted = _marker_options(request.node.nodeid, dict(marker.kwargs) if marker else {})
         session = self._session_for(request)
-        _need(request, wanted["needs"], session.missing_parts(), self.settings.require)
+        _need(wanted["needs"], self._missing, self.settings.require)
         session.keeper.lock(request.node.nodeid, timeout_s=_LOCK_TIMEOUT_S)
         try:
             self._baseline(session, wanted)
@@ -100,6 +102,7 @@ class ChaosRun:
             topology = _topology(request)
             try:
                 self._session = open_session(self.settings, topology, self._progress())
+                self._missing = _not_to_be_had(self._session, self.settings.require)
             except ChaosError as broken:
                 self._broken = broken
                 raise
@@ -174,16 +177,22 @@ def _marker_options(nodeid: str, given: dict[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-def _need(request: pytest.FixtureRequest, needs: tuple[str, ...], missing: Mapping[str, str], required: tuple[str, ...]) -> None:
-    for part in needs:
-        if part in missing:
-            reason = f"needs {part}: {missing[part]}"
-            if part in required:
-                pytest.fail(f"--chaos-require={part}: {reason}", pytrace=False)
-            pytest.skip(reason)
-    lacking = [part for part in required if part in missing]
-    if lacking and not needs:
-        pytest.fail(f"--chaos-require={lacking[0]}: {missing[lacking[0]]}", pytrace=False)
+def _need(needs: tuple[str, ...], missing: Mapping[str, str], required: tuple[str, ...]) -> None:
+    """Skip a test whose part is missing, or fail it where the run requires that part; a required part is everybody's need."""
+    for part in (*needs, *required):
+        if part not in missing:
+            continue
+        reason = f"needs {part}: {missing[part]}"
+        if part in required:
+            pytest.fail(f"--chaos-require={part}: {reason}", pytrace=False)
+        pytest.skip(reason)
+
+
+def _not_to_be_had(session: Session, required: tuple[str, ...]) -> dict[str, str]:
+    """Map every missing part to how to get it: those of the topology, and required ones that the topology does not start."""
+    sources = all_parts()
+    found = {part: sources[part].find(os.environ) for part in required}
+    return {name: part.how_to_get for name, part in found.items() if part.found is None} | session.missing_parts()
 
 
 def _callers_with_open_breakers(session: Session, record: CaseRecord) -> set[str]:
