@@ -1,0 +1,1 @@
+"""What carries faults out: each effect with its proof and its undo."""

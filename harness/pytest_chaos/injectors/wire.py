@@ -1,0 +1,97 @@
+"""Request and connection faults: a schedule's rules go into wire whole, and are proved gone by its own table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pytest_chaos.errors import UndoError
+from pytest_chaos.injectors.base import RULE_UNDO_S, Engine, Seen
+from pytest_chaos.model.codec import to_json
+from pytest_chaos.model.fault import WireRule
+
+
+class WireControl(Protocol):
+    """Whatever can ask wire for an operation."""
+
+    async def call(self, op: str, *, timeout_s: float = ..., **fields: object) -> dict[str, Any]:
+        """Ask; raise FaultError when wire refuses."""
+
+
+class WireStep:
+    """All wire rules of one schedule."""
+
+    engine: Engine = "wire"
+    undo_timeout_s = RULE_UNDO_S
+
+    def __init__(self, wire: WireControl, schedule: str, owner: str, rules: tuple[WireRule, ...]) -> None:
+        self._wire = wire
+        self._schedule = schedule
+        self._owner = owner
+        self._rules = rules
+        self._final: Mapping[str, Any] | None = None
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The faults with rules here, each once."""
+        return tuple(dict.fromkeys(rule.fault for rule in self._rules))
+
+    @property
+    def action(self) -> str:
+        """The rules by kind and link."""
+        return "; ".join(f"{rule.kind} on {rule.link}" for rule in self._rules)
+
+    async def apply(self) -> None:
+        """Install every rule or none; raise FaultError with wire's sentence about the one that it refuses."""
+        await self._wire.call(
+            "install", schedule=self._schedule, owner=self._owner, rules=[_told(rule) for rule in self._rules]
+        )
+
+    async def undo(self) -> str:
+        """Uninstall the schedule; the proof is wire's own table of active rules."""
+        answer = await self._wire.call("uninstall", schedule=self._schedule)
+        self._final = self._final or answer.get("hits", {})
+        return await self._prove()
+
+    async def escalate(self) -> str:
+        """Lift every rule of everybody: no fault is better than one that stays."""
+        await self._wire.call("reset")
+        return await self._prove()
+
+    async def seen(self) -> dict[str, Seen]:
+        """Add the hits of each fault's rules up."""
+        hits = self._final
+        if hits is None:
+            hits = {row["rule"]["id"]: row for row in await self._active()}
+        return {fault: self._sum(fault, hits) for fault in self.faults}
+
+    async def _active(self) -> list[dict[str, Any]]:
+        table = (await self._wire.call("rules"))["rules"]
+        return [row for row in table if row.get("schedule") == self._schedule]
+
+    async def _prove(self) -> str:
+        left = await self._active()
+        if left:
+            msg = f"wire still lists {', '.join(row['rule']['id'] for row in left)} of schedule {self._schedule}"
+            raise UndoError(msg)
+        return f"wire's table lists no rule of {self._schedule}"
+
+    def _sum(self, fault: str, hits: Mapping[str, Any]) -> Seen:
+        rows = [hits[rule.id] for rule in self._rules if rule.fault == fault and rule.id in hits]
+        count = sum(int(row.get("hits", 0)) for row in rows)
+        firsts = [int(row["first_ns"]) for row in rows if row.get("first_ns")]
+        lasts = [int(row["last_ns"]) for row in rows if row.get("last_ns")]
+        return Seen(
+            hits=count,
+            first_ns=min(firsts, default=None),
+            last_ns=max(lasts, default=None),
+            proof=f"wire acted on {count} requests" if count else "",
+        )
+
+
+def _told(rule: WireRule) -> dict[str, Any]:
+    """Give a rule as wire knows it: which node a point is for is the keeper's business."""
+    params = {name: value for name, value in rule.params.items() if name != "node_action"}
+    plain: dict[str, Any] = to_json(dataclasses.replace(rule, params=params))
+    return plain

@@ -1,0 +1,95 @@
+"""Puts a run's pieces together: runtime, mesh, launcher, stack, ledger and desk; up and down as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytest_chaos.errors import PartMissing
+from pytest_chaos.keeper.desk import Desk
+from pytest_chaos.keeper.fingerprint import fingerprint
+from pytest_chaos.keeper.home import RunHome
+from pytest_chaos.keeper.launching import Launcher
+from pytest_chaos.keeper.ledger import Ledger
+from pytest_chaos.keeper.mesh import Mesh
+from pytest_chaos.keeper.otlp import Otlp
+from pytest_chaos.keeper.stack import Stack
+from pytest_chaos.keeper.toxics import Toxics
+from pytest_chaos.model.plan import StackSpec
+from pytest_chaos.runtimes.base import Runtime
+from pytest_chaos.runtimes.processes import ProcessRuntime
+from pytest_chaos.runtimes.reaper import Reaper
+
+
+class Built:
+    """Everything that serves one stack."""
+
+    def __init__(self, home: RunHome, spec: StackSpec, runtime: Runtime, on_death: Callable[[str], None]) -> None:
+        self.spec = spec
+        self.mesh = Mesh(home, self._on_wire_event, on_death)
+        self.ledger = Ledger(home.ledger)
+        launcher = Launcher(home)
+        toxics = Toxics()
+        self.stack = Stack(home, runtime, self.mesh, launcher, toxics)
+        self.desk = Desk(self.ledger, self.mesh, self.stack, toxics.step)
+        self._launcher = launcher
+        self._otlp = Otlp(home.spans_spool)
+        self._prints: dict[str, str] = {}
+
+    def fits(self, spec: StackSpec) -> bool:
+        """Whether the running stack can become that one by restarting nodes alone: same shape, same links."""
+        return _shape(self.spec) == _shape(spec)
+
+    async def up(self, spec: StackSpec, environ: dict[str, str], progress: Callable[[str], None]) -> None:
+        """Start what does not run, anew what has changed; raise StackError."""
+        if spec.otlp:
+            self._launcher.otlp_endpoint = self._otlp.start()
+        prints = {node.name: fingerprint(node, spec, environ) for node in spec.nodes}
+        for name, old in self._prints.items():
+            if name in self.stack.nodes and prints.get(name) != old:
+                progress(f"{name}: has changed since it was started")
+                await self.stack.drop(name)
+        await self.stack.up(spec, environ, progress)
+        self.spec = spec
+        self._prints = prints
+
+    async def down(self, *, graceful: bool) -> list[str]:
+        """Remove everything; what was still to be undone goes with it."""
+        self.ledger.close()
+        left = await self.stack.down(graceful=graceful)
+        self._otlp.stop()
+        return left
+
+    def spans_offset(self) -> int:
+        """How many bytes of spans have been written."""
+        return self._otlp.offset()
+
+    def _on_wire_event(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "point":
+            self.desk.on_point(event)
+
+
+def build(home: RunHome, spec: StackSpec, reaper: Reaper, on_death: Callable[[str], None]) -> Built:
+    """Choose the runtime and put the pieces together; raise PartMissing for a runtime that is not here."""
+    if spec.runtime != "processes":
+        msg = f"--chaos-runtime={spec.runtime}: nodes run as local processes only; use --chaos-runtime=processes"
+        raise PartMissing(msg)
+    return Built(home, spec, ProcessRuntime(home.run_id, reaper), on_death)
+
+
+def _shape(spec: StackSpec) -> object:
+    nodes = [(node.name, node.kind, node.broker, node.ports, node.operations, node.options) for node in spec.nodes]
+    return (
+        sorted(nodes, key=lambda one: one[0]),
+        set_of_links(spec),
+        spec.seed,
+        spec.runtime,
+        spec.injector,
+        spec.otlp,
+        spec.project,
+    )
+
+
+def set_of_links(spec: StackSpec) -> list[tuple[str, str, bool, tuple[tuple[str, str], ...]]]:
+    """Give a spec's links in a comparable form, whatever their order."""
+    return sorted((link.name, link.port, link.toxiproxy, tuple(sorted(link.identify.items()))) for link in spec.links)

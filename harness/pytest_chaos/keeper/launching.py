@@ -1,0 +1,117 @@
+"""How each kind of node is started: services and backings by their command, brokers by their recipe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_chaos.brokers.base import ProcessPlan, recipe_for
+from pytest_chaos.errors import StackError
+from pytest_chaos.keeper import wiring
+from pytest_chaos.keeper.home import RunHome
+from pytest_chaos.keeper.node import Launch
+from pytest_chaos.keeper.ports import Ports
+from pytest_chaos.model.plan import NodeSpec, StackSpec
+from pytest_chaos.runtimes.base import NodeRun
+
+
+class Launcher:
+    """Resolves starts, and remembers each node's ports, so that a restart finds the same ones.
+
+    ``direct`` maps each broker to where it listens for the harness itself, off the links.
+    """
+
+    listen_host = "127.0.0.1"
+
+    def __init__(self, home: RunHome) -> None:
+        self.spec = StackSpec(nodes=(), links=())
+        self.environ: dict[str, str] = {}
+        self.otlp_endpoint = ""
+        self.addresses: Mapping[str, str] = {}
+        self.direct: dict[str, str] = {}
+        self.pool = Ports()
+        self._home = home
+        self._ports: dict[str, dict[str, int]] = {}
+        self._plans: dict[str, ProcessPlan] = {}
+
+    async def launch(self, node: NodeSpec, override: Mapping[str, str]) -> Launch:
+        """Give all that a start of this node needs; raise PartMissing or StackError when it cannot start here."""
+        if node.kind == "broker":
+            return await self._broker(node)
+        if not node.command:
+            msg = f"{node.name}: it has no command to run as a process: give it one, or use --chaos-runtime=containers"
+            raise StackError(msg)
+        if node.name not in self._ports:
+            self._ports[node.name] = {name: self.pool.take() for name in node.ports}
+        ports = self._ports[node.name]
+        env = wiring.inherited(self.environ)
+        if node.kind == "service" and self.otlp_endpoint:
+            env.update(wiring.telemetry(node.name, self.otlp_endpoint))
+        env.update(
+            wiring.resolve(
+                node, self.spec.links, reach=self._reach, ports=ports, data=self._data(node), override=override
+            )
+        )
+        run = NodeRun(
+            name=node.name,
+            run_id=self._home.run_id,
+            command=node.command,
+            env=env,
+            cwd=str(Path(self.spec.project, node.cwd)),
+            log=self._home.node_log(node.name),
+            ports=dict(ports),
+        )
+        inward = [link for link in self.spec.links if link.callee == node.name and link.port in ports]
+        return Launch(
+            run=run, ready=node.ready, upstreams={link.name: f"127.0.0.1:{ports[link.port]}" for link in inward}
+        )
+
+    def forget(self, name: str) -> None:
+        """Let a node's next start have other ports."""
+        for port in self._ports.pop(name, {}).values():
+            self.pool.give_back(port)
+        plan = self._plans.pop(name, None)
+        for port in plan.ports.values() if plan is not None else ():
+            self.pool.give_back(port)
+
+    def ports(self, name: str) -> dict[str, int]:
+        """Give a node's ports by name; empty before its first start."""
+        plan = self._plans.get(name)
+        return dict(plan.ports) if plan is not None else dict(self._ports.get(name, {}))
+
+    def version(self, node: NodeSpec) -> str:
+        """Give the version that a broker reports itself, or the empty string; blocks."""
+        direct = self.direct.get(node.name)
+        return recipe_for(node.broker).version(direct, self.environ) if direct else ""
+
+    async def _broker(self, node: NodeSpec) -> Launch:
+        if node.name not in self._plans:
+            links = {link.name: self.addresses[link.name] for link in self.spec.links if link.callee == node.name}
+            recipe = recipe_for(node.broker)
+            self._plans[node.name] = await asyncio.to_thread(
+                recipe.prepare, node, self._data(node), links, self.environ, self.pool.take
+            )
+        plan = self._plans[node.name]
+        self.direct[node.name] = plan.direct
+        run = NodeRun(
+            name=node.name,
+            run_id=self._home.run_id,
+            command=plan.command,
+            env={**wiring.inherited(self.environ), **plan.env},
+            cwd=plan.cwd,
+            log=self._home.node_log(node.name),
+            ports=dict(plan.ports),
+        )
+        return Launch(run=run, ready=replace(plan.ready), ready_port="tcp", upstreams=dict(plan.upstreams))
+
+    def _reach(self, link: str, callee: str) -> str:
+        node = self.spec.node(callee)
+        address = self.addresses[link]
+        return recipe_for(node.broker).address(address) if node.kind == "broker" else address
+
+    def _data(self, node: NodeSpec) -> Path:
+        data = self._home.data(node.name)
+        data.mkdir(parents=True, exist_ok=True)
+        return data

@@ -1,0 +1,225 @@
+"""One node of the stack: started, watched, killed, stopped, paused, resumed; its links closed when it is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pytest_chaos.errors import ChaosError, StackError
+from pytest_chaos.keeper.ports import free
+from pytest_chaos.keeper.ready import connects, last_lines, wait_ready
+from pytest_chaos.model.plan import NodeSpec, ReadySpec
+from pytest_chaos.runtimes.base import Exit, NodeRun, Running, Runtime
+
+State = Literal["down", "starting", "ready", "paused", "exited", "missing"]
+EventName = Literal["started", "ready", "killed", "stopped", "paused", "resumed", "exited"]
+Tell = Callable[[str, EventName, str], None]
+STOP_GRACE_S = 5.0
+_STARTS = 3
+_LEAST_START_S = 15.0
+_TAKEN = re.compile(
+    r"address (is )?already in use|eaddrinuse|only one usage of each socket|errno 98|could not bind", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """All that one start needs. ``upstreams`` maps the links into the node to where they lead (``host:port``)."""
+
+    run: NodeRun
+    ready: ReadySpec
+    ready_port: str = ""
+    upstreams: dict[str, str] = field(default_factory=dict)
+
+
+class Surroundings(Protocol):
+    """What a node needs of its stack."""
+
+    async def launch(self, node: Node) -> Launch:
+        """Resolve the node's command, environment and ports for a start now."""
+
+    def forget_ports(self, node: Node) -> None:
+        """Let the node's next start have other ports."""
+
+    async def connect_links(self, node: Node, launch: Launch) -> None:
+        """Open the links into the node, which is ready."""
+
+    async def cut_links(self, node: Node) -> None:
+        """Close the links into the node; true when this returns."""
+
+
+class Node:
+    """One node; its verbs exclude each other, and each returns when what it says is true."""
+
+    def __init__(self, spec: NodeSpec, runtime: Runtime, around: Surroundings, tell: Tell) -> None:
+        self.spec = spec
+        self.state: State = "down"
+        self.ports: dict[str, int] = {}
+        self.override: dict[str, str] = {}
+        self.start_s = 0.0
+        self.running: Running | None = None
+        self.proof_address = ""
+        self._runtime = runtime
+        self._around = around
+        self._tell = tell
+        self._busy = asyncio.Lock()
+        self._log: Path | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.spec.name
+
+    @property
+    def recovery_s(self) -> float:
+        """How long a start may take: twice the measured one, at least 15 s."""
+        return max(_LEAST_START_S, 2 * self.start_s)
+
+    async def start(self) -> None:
+        """Start it and return when it is ready and its links are open; nothing to do when it is. Raises StackError."""
+        async with self._busy:
+            await self._start()
+
+    async def kill(self, *, tell: bool = True) -> str:
+        """Close its links, SIGKILL all of it, and return when every process is gone; say which it was."""
+        async with self._busy:
+            return await self._end("killed", grace_s=None, tell=tell)
+
+    async def stop(self, *, grace_s: float = STOP_GRACE_S) -> str:
+        """SIGTERM with its links open until it has ended or ``grace_s`` is over, then as ``kill``."""
+        async with self._busy:
+            return await self._end("stopped", grace_s=grace_s)
+
+    async def pause(self) -> str:
+        """Freeze all of it; its links stay open, since a hung callee still accepts."""
+        async with self._busy:
+            running = self._alive("pause")
+            await running.pause()
+            self.state = "paused"
+            self._tell(self.name, "paused", f"pid {running.pid}")
+            return f"SIGSTOP: every process of {self.name} (pid {running.pid}) stands still"
+
+    async def recover(self) -> str:
+        """Have it running: resume it, or start it; give the proof, a TCP connect to its real port."""
+        async with self._busy:
+            if self.state == "paused" and self.running is not None:
+                await self.running.resume()
+                self.state = "ready"
+                self._tell(self.name, "resumed", f"pid {self.running.pid}")
+            await self._start()
+            return await self._prove()
+
+    async def restart(self, override: dict[str, str] | None = None, *, grace_s: float = STOP_GRACE_S) -> str:
+        """Stop it and start it on the same ports and data; ``override`` replaces its environment's overrides."""
+        async with self._busy:
+            if override is not None:
+                self.override = override
+            if self.state == "paused" and self.running is not None:
+                await self.running.resume()
+            await self._end("stopped", grace_s=grace_s)
+            await self._start()
+            return await self._prove()
+
+    async def rebuild(self) -> str:
+        """Kill whatever is there and start anew; give the proof."""
+        async with self._busy:
+            await self._end("killed", grace_s=None)
+            await self._start()
+            return await self._prove()
+
+    async def _start(self) -> None:
+        if self.state in ("ready", "missing") or (self.state == "paused" and self.running is not None):
+            return
+        loop = asyncio.get_running_loop()
+        first = not self.ports
+        for left in reversed(range(_STARTS)):
+            began = loop.time()
+            try:
+                launch = await self._try()
+            except StackError as failed:
+                if not (left and self._lost_race(str(failed))):
+                    raise
+                if first:
+                    self._around.forget_ports(self)
+                continue
+            self.start_s = loop.time() - began
+            await self._around.connect_links(self, launch)
+            self.state = "ready"
+            self._tell(self.name, "ready", f"{self.start_s:.2f} s")
+            return
+
+    async def _try(self) -> Launch:
+        launch = await self._around.launch(self)
+        self.ports = launch.run.ports
+        self.state = "starting"
+        self._log = launch.run.log
+        log_from = self._log.stat().st_size if self._log.exists() else 0
+        try:
+            running = self.running = await self._runtime.start(launch.run)
+            self._tell(self.name, "started", f"pid {running.pid}" if running.pid else running.container)
+            port = launch.ready_port or next(iter(launch.run.ports), "")
+            await wait_ready(self.name, launch.ready, running, self._log, port=port, log_from=log_from)
+        except BaseException:
+            self.state = "down"
+            if self.running is not None:
+                await self.running.kill()
+                self.running = None
+            raise
+        asked = launch.ready.port or port
+        self.proof_address = running.address(asked) if asked else ""
+        self._watch = asyncio.create_task(self._watch_exit(running), name=f"watch {self.name}")
+        return launch
+
+    async def _end(self, event: Literal["killed", "stopped"], *, grace_s: float | None, tell: bool = True) -> str:
+        running, self.running = self.running, None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        was = self.state
+        if was != "missing":
+            self.state = "down"
+        if running is None:
+            return f"{self.name} was not running"
+        if grace_s is None:
+            # Both at once: the signals go out first, and callers see it gone at the same moment.
+            await asyncio.gather(running.kill(), self._around.cut_links(self))
+        else:
+            await running.stop(grace_s=grace_s)
+            await self._around.cut_links(self)
+        if tell and was != "exited":
+            self._tell(self.name, event, f"pid {running.pid}")
+        sign = "SIGKILL" if grace_s is None else "SIGTERM"
+        return f"{sign}: no process of {self.name} (pid {running.pid}) is left, and its links refuse"
+
+    async def _watch_exit(self, running: Running) -> None:
+        how: Exit = await asyncio.shield(running.exited)
+        self._watch = None
+        self.state = "exited"
+        await self._around.cut_links(self)
+        self._tell(self.name, "exited", str(how))
+        await running.kill()  # what its leader left behind
+
+    async def _prove(self) -> str:
+        if self.state == "missing" or not self.proof_address:
+            return f"{self.name} is {self.state}"
+        why = await connects(self.proof_address)
+        if why:
+            log = last_lines(self.name, self._log) if self._log else ""
+            msg = f"{self.name}: a TCP connect to {self.proof_address} failed ({why}).\n{log}"
+            raise StackError(msg)
+        return f"{self.name}: TCP connect to {self.proof_address} succeeded"
+
+    def _alive(self, verb: str) -> Running:
+        if self.running is None or self.state not in ("ready", "paused"):
+            msg = f"{self.name} cannot {verb}: it is {self.state}; start it first"
+            raise ChaosError(msg)
+        return self.running
+
+    def _lost_race(self, failure: str) -> bool:
+        """Whether it died since somebody else had taken one of its ports in the meantime."""
+        return bool(_TAKEN.search(failure)) or any(not free(port) for port in self.ports.values())

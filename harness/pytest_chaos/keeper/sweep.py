@@ -1,0 +1,89 @@
+"""What dead runs left behind: processes that carry a dead run's id, and its folder; nothing else is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+
+from pytest_chaos.errors import KeeperError
+from pytest_chaos.keeper import home
+from pytest_chaos.keeper.home import RunHome
+from pytest_chaos.runtimes import procfs
+from pytest_chaos.runtimes.base import RUN_MARK
+from pytest_chaos.runtimes.processes import wipe_out
+from pytest_chaos.runtimes.reaper import Reaper
+
+# A folder without a keeper's note is young while its run begins; after this it is a leftover.
+_YOUNG_S = 60.0
+LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What was found of one dead run: processes that were killed, what stayed all the same, in words."""
+
+    run_id: str
+    killed: int
+    left: tuple[str, ...] = ()
+
+
+async def sweep(reaper: Reaper) -> list[Swept]:
+    """Remove what dead runs of this user left behind, and give what was found."""
+    found = [await _remove(run, reaper) for run in list(home.runs()) if is_dead(run)]
+    _drop_stale_pointers()
+    return found
+
+
+def is_dead(run: RunHome) -> bool:
+    """Whether nobody keeps this run any more, and nobody is about to."""
+    record = home.read_record(run)
+    if record is not None:
+        return not record.alive
+    if _is_locked(run):
+        return False
+    with contextlib.suppress(OSError):
+        return time.time() - run.folder.stat().st_mtime > _YOUNG_S
+    return False
+
+
+async def _remove(run: RunHome, reaper: Reaper) -> Swept:
+    mark = f"{RUN_MARK}={run.run_id}".encode()
+    seen: set[int] = set()
+
+    def marked() -> list[procfs.Process]:
+        # A zombie's environment cannot be read, so what has been killed drops out by itself.
+        processes = [one for one in procfs.scan() if one.pid != os.getpid() and procfs.carries(one.pid, (mark,))]
+        seen.update(one.pid for one in processes)
+        return processes
+
+    left = await wipe_out(marked, reaper)
+    if not left:
+        shutil.rmtree(run.folder, ignore_errors=True)
+    return Swept(run_id=run.run_id, killed=len(seen), left=tuple(left))
+
+
+def _is_locked(run: RunHome) -> bool:
+    try:
+        with (run.folder / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _drop_stale_pointers() -> None:
+    for pointer in home.root().glob("kept-*.json"):
+        try:
+            run_id = str(json.loads(pointer.read_text())["run_id"])
+            record = home.read_record(home.run_home(run_id))
+        except (OSError, ValueError, KeyError, TypeError, KeeperError):
+            continue
+        if record is None or not record.alive:
+            pointer.unlink(missing_ok=True)
