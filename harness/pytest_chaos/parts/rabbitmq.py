@@ -1,6 +1,6 @@
 """RabbitMQ: the server on PATH (Debian package); in the cache a slim home and an initialised database start it fast.
 
-The cache folder ``rabbitmq-<version>`` holds ``home/`` (sbin copied, and only the plugins that a plain broker loads: most
+The cache folder ``rabbitmq-<version>`` holds ``home/`` (sbin copied, only the plugins that a plain broker loads: most
 of the start goes into searching about 90 code folders) and ``mnesia-template/`` (of the node NODE_NAME).
 """
 

