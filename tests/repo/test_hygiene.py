@@ -8,14 +8,16 @@ import pytest
 
 from tests.repo.tree import PACKAGE, ROOT, tracked
 
-# Spelt in pieces, so that this file does not contain what it forbids.
+# Spelt with character classes, so that this file does not contain what it forbids.
 FORBIDDEN = {
-    "a path of one machine": r"(?<![\w.{}$])/(wor" r"k|roo" r"t|hom" r"e/\w+)/",
-    "a path outside the repository": r"\.\./" r"shared",
-    "an issue's number": r"\b[Ii]ssue" r" #?[0-9]",
-    "a document that is not here": r"\bseed" r"\.md|\bspec/(parts|correctness|faults|tracing|style|explore)" r"\.md",
-    "the address of a package index": r"https?://[^\s\"'<>]*(/simple|/maven2|pypi\.org|pythonhosted|proxy\.golang|repo1?\.maven)",
-    "unfinished work": r"\b(TO" r"DO|FIX" r"ME)\b|raise NotImplemented" r"Error",
+    "a path of one machine": r"(?<![\w.{}$])/(wor[k]|roo[t]|hom[e]/\w+)/",
+    "a path outside the repository": r"\.\./share[d]",
+    "an issue's number": r"\b[Ii]ssu[e] #?[0-9]",
+    "a document that is not here": r"\bsee[d]\.md|\bspe[c]/(parts|correctness|faults|tracing|style|explore)\.md",
+    "the address of a package index": (
+        r"https?://[^\s\"'<>]*(/simpl[e]|/maven[2]|pypi\.or[g]|pythonhoste[d]|proxy\.golan[g]|repo1?\.mave[n])"
+    ),
+    "unfinished work": r"\b(TOD[O]|FIXM[E])\b|raise NotImplementedErro[r]",
 }
 TEXT = {
     ".py",
@@ -51,19 +53,20 @@ def test_a_tracked_file_is_clean(path):
     assert findings((ROOT / path).read_text(errors="replace")) == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "see /work/main/x",
-        "/root/.cache",
-        "../shared/design",
-        "as issue 3 says",
-        "https://pypi.org/simple",
-        "# TODO later",
-    ],
-)
+# The ~ keeps this file clean of what it plants.
+PLANTED = [
+    "see /wor~k/main/x",
+    "/roo~t/.cache",
+    "../share~d/design",
+    "as issu~e 3 says",
+    "https://pypi.or~g/x",
+    "# TOD~O later",
+]
+
+
+@pytest.mark.parametrize("text", PLANTED)
 def test_planted_dirt_is_found(text):
-    assert findings(text)
+    assert findings(text.replace("~", ""))
 
 
 @pytest.mark.parametrize("text", ["/api/orders", "{root}/work/", "an issue of 3 kinds", "https://example.org/orders"])
