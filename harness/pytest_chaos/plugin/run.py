@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_chaos.engine import journal
-from pytest_chaos.engine.chaos import Chaos
+from pytest_chaos.engine.chaos import Chaos, Renderer
 from pytest_chaos.engine.session import Session, new_run_id, open_session
 from pytest_chaos.errors import ChaosError, Inconclusive, Violation
 from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, RunRecord, UndoRecord
@@ -25,6 +25,7 @@ from pytest_chaos.plugin import options
 from pytest_chaos.plugin.case import case_record
 
 if TYPE_CHECKING:
+    from pytest_chaos.engine.judge import Judgement
     from pytest_chaos.engine.settings import RunSettings
 
 _LOCK_TIMEOUT_S = 600.0
@@ -202,13 +203,13 @@ def _callers_with_open_breakers(session: Session, record: CaseRecord) -> set[str
     return {one.caller for one in attempts if one.link in guarded and one.outcome != "ok"}
 
 
-def _renderer(session: Session, nodeid: str) -> Any:  # noqa: ANN401
-    def render(judgement: Any) -> str:  # noqa: ANN401
-        from pytest_chaos.reporting.text import failure_message  # noqa: PLC0415 - only on a failure
+def _renderer(session: Session, nodeid: str) -> Renderer:
+    def render(judgement: Judgement) -> str:
+        from pytest_chaos.reporting.text import failure_text  # noqa: PLC0415 - only on a failure
 
-        return failure_message(
+        return failure_text(
             judgement.history,
-            judgement.verdicts,
+            failed=judgement.failures,
             missing=judgement.missing,
             logs=session.keeper.logs(),
             report=str(session.settings.report_dir / "report.html"),
@@ -225,7 +226,7 @@ def shorten(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     if isinstance(error, (Violation, Inconclusive, ChaosError)):
         frames = [f"{entry.path}:{entry.lineno + 1}" for entry in call.excinfo.traceback if "pytest_chaos" not in str(entry.path)]  # type: ignore[union-attr]
         at = f"\n\nat {frames[-1]}" if frames and not isinstance(error, ChaosError) else ""
-        report.longrepr = f"{type(error).__name__}: {error}{at}"
+        report.longrepr = f"{type(error).__name__}: {str(error).lstrip()}{at}"
 
 
 def failed_in(path: str) -> set[str]:
@@ -251,9 +252,9 @@ def conclude(config: pytest.Config, settings: RunSettings) -> bool:
     counts: Counter[CaseOutcome] = Counter(record.outcome for record in records if isinstance(record, CaseRecord))
     ended = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     journal.append(path, EndRecord(ended=ended, dirty=dirty, counts={str(name): count for name, count in counts.items()}))
-    from pytest_chaos.reporting import write_reports  # noqa: PLC0415 - only at the end
+    from pytest_chaos.reporting import report  # noqa: PLC0415 - only at the end
 
-    write_reports(path, settings.report_dir, jaeger_url=settings.jaeger_url)
+    report(path, settings.report_dir, jaeger_url=settings.jaeger_url)
     _point_latest(settings.report_dir)
     return dirty
 

@@ -1,0 +1,62 @@
+"""A small project of somebody else's: two plain services and a stub, made in pytester's folder."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SERVICE = '''
+import os
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Service(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status, body=b""):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.answer(200, os.environ.get("ANSWER", "v1").encode())
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        try:
+            request = urllib.request.Request(os.environ["NEXT_URL"] + self.path, body, {"Idempotency-Key": self.headers.get("Idempotency-Key", "")})
+            urllib.request.urlopen(request, timeout=5)
+            self.answer(201)
+        except OSError as error:
+            print("failed:", error, flush=True)
+            self.answer(502)
+
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Service).serve_forever()
+'''
+
+CONFTEST = """
+import pytest
+from pytest_chaos import Service, Stub, StubOperation, Topology
+
+
+@pytest.fixture(scope="session")
+def chaos_topology():
+    return Topology(
+        Service("front", command=["python", "service.py"], ports={"http": "PORT"}, calls={"NEXT_URL": "http://{bank.http}"}, watch=["service.py"]),
+        Service("idle", command=["python", "service.py"], ports={"http": "PORT"}, calls={"NEXT_URL": "http://{front.http}"}),
+        Stub("bank", {"POST /charges": StubOperation(status=201, key="json:/order")}),
+    )
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """Somebody's project, with a stack of two services and a stub."""
+    pytester.makefile(".py", service=SERVICE)
+    pytester.makeconftest(CONFTEST)
+    pytester.makefile(".ini", pytest="[pytest]\n")
+    return pytester
