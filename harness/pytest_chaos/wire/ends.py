@@ -1,0 +1,167 @@
+"""The two ends of a connection: an asyncio protocol each, that passes bytes, back-pressure, FIN and RST on to whoever handles them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import Protocol, cast
+
+_LINGER_RESET = struct.pack("ii", 1, 0)
+_TCP_CLOSED = 7
+
+
+class Owner(Protocol):
+    """What an end tells of: the connection that it is one end of."""
+
+    def made(self, end: End) -> None:
+        """The end can be used."""
+
+    def data(self, end: End, data: bytes) -> None:
+        """Bytes came."""
+
+    def eof(self, end: End) -> None:
+        """The peer will send no more."""
+
+    def lost(self, end: End, reset: bool) -> None:  # noqa: FBT001
+        """The end is gone; ``reset``: not by an orderly close."""
+
+
+class End(asyncio.Protocol):
+    """One end: writes wait until it is connected; reading stops while any reason to stop stands."""
+
+    __slots__ = ("_eof", "_owner", "_pending", "_stops", "gone", "got_eof", "peer", "transport")
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._pending: list[bytes] = []
+        self._stops: set[str] = set()
+        self._eof = False
+        self.transport: asyncio.Transport | None = None
+        self.peer: End | None = None
+        self.got_eof = False
+        self.gone = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send what waited."""
+        self.transport = cast("asyncio.Transport", transport)
+        if self.gone:  # reset while it was being connected
+            self.gone = False
+            self.reset()
+            return
+        if self._pending:
+            self.transport.write(b"".join(self._pending))
+            self._pending.clear()
+        if self._eof:
+            self._eof = False
+            self.write_eof()
+        if self._stops:
+            self.transport.pause_reading()
+        self._owner.made(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand bytes on."""
+        self._owner.data(self, data)
+
+    def eof_received(self) -> bool:
+        """Hand the FIN on and keep the other direction."""
+        self.got_eof = True
+        self._owner.eof(self)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hand the loss on."""
+        self.gone = True
+        if self.peer is not None:
+            self.peer.resume("peer")
+        self._owner.lost(self, exc is not None)
+
+    def pause_writing(self) -> None:
+        """Make the peer wait: what it sends cannot be got rid of here."""
+        if self.peer is not None:
+            self.peer.stop("peer")
+
+    def resume_writing(self) -> None:
+        """Let the peer go on."""
+        if self.peer is not None:
+            self.peer.resume("peer")
+
+    @property
+    def usable(self) -> bool:
+        """Whether writing still makes sense."""
+        return not self.gone and (self.transport is None or not self.transport.is_closing())
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, as soon as there is a connection; dropped when the end is gone."""
+        if self.transport is None:
+            self._pending.append(data)
+        elif not self.gone and not self.transport.is_closing() and data and not self._eof:
+            self.transport.write(data)
+
+    def write_eof(self) -> None:
+        """Send FIN behind everything written."""
+        if self._eof:
+            return
+        self._eof = True
+        if self.transport is not None and self.usable:
+            with contextlib.suppress(OSError, RuntimeError):  # the peer may have reset it in this very moment
+                self.transport.write_eof()
+
+    def stop(self, reason: str) -> None:
+        """Read no more until the reason is gone."""
+        if not self._stops and self.transport is not None and self.usable:
+            self.transport.pause_reading()
+        self._stops.add(reason)
+
+    def resume(self, reason: str) -> None:
+        """Take one reason to stop away."""
+        if reason in self._stops:
+            self._stops.discard(reason)
+            if not self._stops and self.transport is not None and self.usable:
+                self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close in order: what was written is sent, then FIN."""
+        if self.transport is None:
+            self.gone = True
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def reset(self) -> None:
+        """Close with RST; what was not sent yet is lost, as it is when a process dies."""
+        if self.transport is None:
+            self.gone = True
+        elif not self.gone:
+            with contextlib.suppress(OSError):
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            self.transport.abort()
+
+    def hung_up(self) -> bool:
+        """Whether the peer, having sent FIN, has closed altogether: the kernel knows once something was sent to it."""
+        if self.gone or self.transport is None:
+            return True
+        if not hasattr(socket, "TCP_INFO"):
+            return False
+        try:
+            state: bytes = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except OSError:
+            return True
+        return state[0] == _TCP_CLOSED
+
+
+def reset_socket(sock: socket.socket) -> None:
+    """Close a bare socket with RST."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    sock.close()
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close a bare socket with FIN, having read what is there (unread bytes would turn it into RST)."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        sock.setblocking(False)
+        while sock.recv(65536):
+            pass
+    sock.close()

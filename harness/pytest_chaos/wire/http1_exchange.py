@@ -1,0 +1,310 @@
+"""One HTTP/1.1 request and its answer: forwarded as they come, or held for the plan's steps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pytest_chaos.wire.acts import Exchange, How
+from pytest_chaos.wire.identify import find, needs_body
+from pytest_chaos.wire.kinds import BODY_LIMIT
+from pytest_chaos.wire.messages import HEAD_LIMIT, BadMessage, Body, Head, build, parse_response
+from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, new_hash
+from pytest_chaos.wire.stub import Answer, Request
+from pytest_chaos.wire.table import Plan, pattern
+
+if TYPE_CHECKING:
+    from pytest_chaos.wire.http1 import Http1
+
+_HELD_LIMIT = 1024 * 1024
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LINGER_S = 0.005
+"""How long the kernel is given to tell that a caller that sent FIN had in truth hung up."""
+
+
+class Http1Exchange(Exchange):
+    """``http`` owns the connection; ``raw`` is the request's head."""
+
+    def __init__(self, http: Http1, head: Head, raw: bytes, record: Record, plan: Plan) -> None:
+        super().__init__(http.world, record, plan)
+        self._http, self._connection, self._head = http, http.connection, head
+        self.body = Body()
+        self.forwarded = False
+        self.left_ns: int | None = None
+        self._out: list[bytes] | None = [raw]
+        self._waiting = 0
+        self._hash = new_hash()
+        self._complete: asyncio.Future[None] | None = None
+        marked = [
+            spec for operation, spec in http.link.identify.items() if pattern(operation).fullmatch(head.operation)
+        ]
+        self._marker = marked[0] if marked else ""
+        self._kept = bytearray() if http.link.stub is not None or needs_body(self._marker) else None
+        self._answer_head = b""
+        self._answer_body: Body | None = None
+        self._held = bytearray()
+        self._held_head = 0
+        self._delivering = not plan.response
+        self._last = False
+        """Whether the connection ends with this exchange."""
+        self._own_answer = False
+        record.request_bytes = len(raw)
+
+    # the request
+
+    def request(self, raw: bytes, content: bytes) -> None:
+        """Take (the next) bytes of the body: as they came, and what they carry."""
+        self.record.request_bytes += len(raw)
+        if content:
+            self._hash.update(content)
+            if self._kept is not None and len(self._kept) <= BODY_LIMIT:
+                self._kept += content
+        if self._out is not None:
+            self._out.append(raw)
+            self._waiting += len(raw)
+            if self._waiting > _HELD_LIMIT and self._http.link.stub is None:
+                self._connection.caller.stop("held")
+        elif self.forwarded and self._connection.callee is not None:
+            self._connection.callee.write(raw)
+        if self.body.done:
+            self._request_done()
+
+    def _request_done(self) -> None:
+        record = self.record
+        record.sent_ns = self.world.now()
+        if record.request_bytes > 0 and (not self.body.done or self._hash is not None):
+            record.body_hash = self._hash.hexdigest()
+        if self._marker:
+            record.marker = find(
+                self._marker, path=self._head.target, headers=self._head.fields, body=bytes(self._kept or b"")
+            )
+        if self._complete is not None and not self._complete.done():
+            self._complete.set_result(None)
+        if self._http.link.stub is not None and self._out is None and not self._own_answer:
+            self._work()
+        elif self._last and self._answered_whole():
+            self._finish()
+
+    def go_on(self) -> None:
+        """Forward the request, or let the stub do its work once it is complete."""
+        callee, out, self._out = self._connection.callee, self._out or [], None
+        if self._http.link.stub is not None:
+            if self.body.done:
+                self._work()
+            elif self._head.expects_continue:
+                self._connection.caller.write(_CONTINUE)
+            return
+        if callee is None or callee.got_eof or callee.gone:
+            self.cut("reset" if callee is None or callee.gone else "close", error="eof", by="callee")
+            return
+        self.forwarded = True
+        self.record.forwarded_ns = self.world.now()
+        callee.write(b"".join(out))
+        self._connection.caller.resume("held")
+
+    async def request_complete(self) -> None:
+        """Take the rest of the request and drop it."""
+        self._out, self._own_answer = None, True
+        self._connection.caller.resume("held")
+        if not self.body.done:
+            if self._head.expects_continue:
+                self._connection.caller.write(_CONTINUE)
+            self._complete = asyncio.get_running_loop().create_future()
+            await self._complete
+
+    def _work(self) -> None:
+        stub = self._http.link.stub
+        assert stub is not None
+        self.forwarded = True
+        record, head = self.record, self._head
+        record.forwarded_ns = self.world.now()
+        asked = Request(
+            operation=head.operation, target=head.target, headers=head.fields, body=bytes(self._kept or b"")
+        )
+        answer, effect = stub.serve(asked)
+        if effect is not None:
+            self.world.effect({**effect, "attempt": record.id})
+        self._last = not head.keep_alive
+        self.response(build(answer, request=head))
+
+    # the answer
+
+    def response(self, data: bytes) -> None:
+        """Take bytes of the callee's answer."""
+        parts: list[bytes] = []
+        try:
+            rest = self._read(data, parts)
+        except BadMessage:
+            self._pass(b"".join(parts))
+            unread, self._answer_head = self._answer_head, b""
+            self.end(error="truncated", closed_by="callee")
+            self._http.give_up_reading(from_callee=unread)
+            return
+        if rest is None:
+            return
+        if parts:
+            self._pass(b"".join(parts))
+        if self._answered_whole() and not self.ended:
+            self._answer_done()
+            if rest:
+                self._http.from_callee(rest)
+
+    def _read(self, data: bytes, parts: list[bytes]) -> bytes | None:
+        """Sort bytes into the answer's ``parts``; give what lies behind its end, None when the connection changed hands."""
+        while data and not self._answered_whole():
+            if self._answer_body is not None:
+                size, _ = self._answer_body.feed(data)
+                parts.append(data[:size])
+                data = data[size:]
+                continue
+            self._answer_head += data
+            end = self._answer_head.find(b"\r\n\r\n") + 4
+            if end < 4:
+                if len(self._answer_head) > HEAD_LIMIT:
+                    raise BadMessage
+                return b""
+            raw, data = self._answer_head[:end], self._answer_head[end:]
+            head = parse_response(raw)
+            self._answer_head = b""
+            if head.switches:
+                self._switch(raw, data)
+                return None
+            if head.status < 200:
+                self._connection.caller.write(raw)
+                continue
+            self._answer_body = head.body(request=self._head)
+            self._held_head = len(raw)
+            self.record.upstream_status = head.status
+            self.record.response_headers = {
+                name: value for name, value in head.fields.items() if name in RESPONSE_HEADERS
+            }
+            parts.append(raw)
+        return data
+
+    def _switch(self, raw: bytes, rest: bytes) -> None:
+        self.record.upstream_status = 101
+        self._give(raw)
+        self.end()
+        self._http.give_up_reading(from_callee=rest)
+
+    def _answered_whole(self) -> bool:
+        return self._answer_body is not None and self._answer_body.done
+
+    def _pass(self, data: bytes) -> None:
+        if self._delivering:
+            self._give(data)
+            return
+        if not self.dropped:
+            self._held += data
+        if len(self._held) > BODY_LIMIT:
+            if self.gives and self._connection.callee is not None:
+                self._connection.callee.stop("held")
+                if not self.busy:
+                    self.answered()
+            else:
+                self.dropped = True
+                self._held.clear()
+
+    def _give(self, data: bytes) -> None:
+        if self.ended:
+            return
+        record = self.record
+        if record.answered_ns is None:
+            record.answered_ns = self.world.now()
+            record.status = record.upstream_status if record.status is None else record.status
+        record.response_bytes += len(data)
+        self._connection.caller.write(data)
+
+    def _answer_done(self) -> None:
+        if self._delivering:
+            self._finish()
+        elif not self.busy:
+            self.answered()
+
+    def deliver(self) -> None:
+        """Give what is held and what follows."""
+        self._delivering = True
+        held, self._held = bytes(self._held), bytearray()
+        if held:
+            self._give(held)
+        if self._connection.callee is not None:
+            self._connection.callee.resume("held")
+        if self._answered_whole():
+            self._finish()
+
+    def deliver_part(self, size: int, *, begin: bool) -> bool:
+        """Give the head (at the beginning) and so many bytes of the body."""
+        size += self._held_head if begin else 0
+        self._give(bytes(self._held[:size]))
+        del self._held[:size]
+        return bool(self._held)
+
+    def answer(self, answer: Answer, *, grpc_code: int | None, message: str) -> None:
+        """Give an answer of wire's own in place of the callee's."""
+        del grpc_code, message
+        self.record.status = answer.status
+        self._last = self._last or not self._head.keep_alive
+        if self._answer_body is not None and self._answer_body.until_close:
+            self._last = True
+        self._give(build(answer, request=self._head))
+        self._answer_body = Body()
+        self._finish()
+
+    def cut(self, how: How, *, error: str, by: str = "wire") -> None:
+        """Reset or close the connection."""
+        self.end(error=error, closed_by=by)
+        if how == "reset":
+            self._connection.reset_both()
+        else:
+            self._connection.close()
+
+    # how it ends
+
+    def callee_ended(self, *, reset: bool) -> None:
+        """The callee has sent FIN, or its end is gone: the answer's end, or an answer that will never be whole."""
+        if self._answer_body is not None and self._answer_body.until_close and not self._answer_body.done and not reset:
+            self._answer_body.done = True
+            self._last = True
+            self._answer_done()
+            return
+        if not self.forwarded or self._own_answer or self._answered_whole():
+            self._last = True  # what is held, or made by wire itself, is given first
+            return
+        if self._held and not self.ended:
+            self.deliver()
+        error = "reset" if reset else "eof" if self._answer_body is None else "truncated"
+        self.end(error=error, closed_by="callee" if self.left_ns is None else "caller", at_ns=self.left_ns)
+        if reset:
+            self._connection.reset_both()
+        else:
+            self._connection.close()
+
+    def _finish(self) -> None:
+        if not self.body.done:
+            self._last = True  # answered early: the rest of the request still belongs to this exchange
+            return
+        if self.left_ns is not None:
+            asyncio.get_running_loop().call_later(_LINGER_S, self._finish_late)
+            return
+        self._finished()
+
+    def _finish_late(self) -> None:
+        if self._connection.caller.hung_up():
+            self.record.status = None
+            self.end(error="eof", closed_by="caller", at_ns=self.left_ns)
+            self._connection.close()
+        else:
+            self._last = True
+            self._finished()
+
+    def _finished(self) -> None:
+        self.end()
+        if self._last:
+            self._connection.close()
+
+    def end(self, *, error: str = "", closed_by: str = "", at_ns: int | None = None) -> None:
+        """End the attempt and make room for the next one."""
+        if not self.ended:
+            super().end(error=error, closed_by=closed_by, at_ns=at_ns)
+            if self._connection.handler is self._http and self._http.exchange is self:
+                self._http.ended()

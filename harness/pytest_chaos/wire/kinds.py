@@ -1,0 +1,165 @@
+"""What each kind of rule may say: its parameters, their ranges, and where in a request's life it acts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pytest_chaos.errors import FaultError
+from pytest_chaos.model.fault import When, WireRule
+
+Phase = Literal["listener", "connection", "request", "response"]
+
+DAY_MS = 86_400_000
+BODY_LIMIT = 16 * 2**20
+"""Bytes of a held answer or a collected request that are kept; beyond it the sender is made to wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Param:
+    """One parameter: a whole number in a range, one of some words, or a shape."""
+
+    low: int = 0
+    high: int = 0
+    words: tuple[str, ...] = ()
+    shape: Literal["number", "word", "flag", "text", "headers", "any"] = "number"
+    required: bool = False
+    nullable: bool = False
+
+    def wrong(self, value: object) -> str:
+        """Say what the value must be, or nothing when it is well."""
+        if value is None and self.nullable:
+            return ""
+        match self.shape:
+            case "number":
+                well = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+                return (
+                    ""
+                    if well
+                    else f"must be a whole number from {self.low} to {self.high}{' or null' if self.nullable else ''}"
+                )
+            case "word":
+                return "" if value in self.words else f"must be one of {', '.join(self.words)}"
+            case "flag":
+                return "" if isinstance(value, bool) else "must be true or false"
+            case "text":
+                return "" if isinstance(value, str) else "must be a string"
+            case "headers":
+                return "" if _headers_well(value) else "must be an object of header names to one-line strings"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of rule: where it acts unless its parameters say otherwise, and what they may be."""
+
+    phase: Phase
+    params: Mapping[str, Param] = field(default_factory=dict)
+
+
+_AT = Param(shape="word", words=("request", "response"))
+
+KINDS: Mapping[str, Kind] = {
+    "refuse": Kind(phase="listener"),
+    "accept_close": Kind(phase="connection"),
+    "slow_connect": Kind(phase="connection", params={"ms": Param(low=1, high=DAY_MS, required=True)}),
+    "reset": Kind(phase="request", params={"at": _AT}),
+    "status": Kind(
+        phase="request",
+        params={
+            "code": Param(low=200, high=599, required=True),
+            "headers": Param(shape="headers"),
+            "body": Param(shape="any"),
+            "forward": Param(shape="flag"),
+        },
+    ),
+    "grpc_status": Kind(
+        phase="request", params={"code": Param(low=0, high=16, required=True), "message": Param(shape="text")}
+    ),
+    "hold": Kind(phase="response", params={"ms": Param(low=0, high=DAY_MS, nullable=True), "at": _AT}),
+    "latency": Kind(
+        phase="request", params={"ms": Param(low=0, high=DAY_MS, required=True), "jitter_ms": Param(low=0, high=DAY_MS)}
+    ),
+    "drip": Kind(
+        phase="response",
+        params={
+            "bytes": Param(low=1, high=BODY_LIMIT, required=True),
+            "interval_ms": Param(low=1, high=DAY_MS, required=True),
+            "at": Param(shape="word", words=("response",)),
+        },
+    ),
+    "answer_lost": Kind(phase="response", params={"how": Param(shape="word", words=("reset", "close", "hang"))}),
+    "truncate": Kind(phase="response", params={"bytes": Param(low=0, high=BODY_LIMIT, required=True)}),
+    "point": Kind(
+        phase="request",
+        params={
+            "phase": Param(shape="word", words=("before_send", "after_answer"), required=True),
+            "node_action": Param(shape="text"),
+        },
+    ),
+}
+
+
+def phase_of(rule: WireRule) -> Phase:
+    """Tell where in a request's life a (valid) rule acts."""
+    params = rule.params
+    if rule.kind == "status" and params.get("forward"):
+        return "response"
+    if rule.kind == "point":
+        return "response" if params.get("phase") == "after_answer" else "request"
+    if rule.kind in ("hold", "reset") and "at" in params:
+        at: Phase = params["at"]
+        return at
+    return KINDS[rule.kind].phase
+
+
+def check(rule: WireRule, *, links: Collection[str]) -> None:
+    """Refuse a rule that cannot be carried out; raise FaultError naming the field, its value and its range."""
+    for name in ("id", "fault", "link", "kind", "operation"):
+        value = getattr(rule, name)
+        if not isinstance(value, str):
+            _refuse(rule, name, value, "must be a string")
+    if not rule.id:
+        _refuse(rule, "id", rule.id, "must not be empty")
+    if rule.link not in links:
+        _refuse(rule, "link", rule.link, f"must be an open link: {', '.join(sorted(links)) or 'there is none yet'}")
+    kind = KINDS.get(rule.kind)
+    if kind is None:
+        _refuse(rule, "kind", rule.kind, f"must be one of {', '.join(KINDS)}")
+        return
+    if not _headers_well(rule.headers):
+        _refuse(rule, "headers", rule.headers, "must be an object of header names to one-line strings")
+    _check_params(rule, kind)
+    if kind.phase in ("listener", "connection") and (rule.operation or rule.headers):
+        _refuse(
+            rule,
+            "operation",
+            rule.operation or rule.headers,
+            f"must be empty: {rule.kind} acts on connections, before a request is seen",
+        )
+    if kind.phase == "listener" and rule.when != When():
+        _refuse(rule, "when", rule.when, "must be unset: what a closed listener refuses cannot be counted")
+
+
+def _check_params(rule: WireRule, kind: Kind) -> None:
+    for name, value in rule.params.items():
+        param = kind.params.get(name)
+        if param is None:
+            _refuse(rule, name, value, f"is no parameter of {rule.kind}; it has {', '.join(kind.params) or 'none'}")
+        elif wrong := param.wrong(value):
+            _refuse(rule, name, value, wrong)
+    for name, param in kind.params.items():
+        if param.required and name not in rule.params:
+            _refuse(rule, name, None, f"is needed: {param.wrong(None)}")
+
+
+def _refuse(rule: WireRule, name: str, value: Any, range_: str) -> None:
+    msg = f"rule {rule.id!r}: {name}={value!r:.80}: {range_}"
+    raise FaultError(msg)
+
+
+def _headers_well(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(part, str) and not set(part) & {"\r", "\n", "\0"} for pair in value.items() for part in pair
+    )

@@ -1,0 +1,152 @@
+"""A link: a port that stays the same for the run, a listener that is open only while there is somebody to reach."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Mapping
+
+from pytest_chaos.errors import ChaosError
+from pytest_chaos.wire.connection import Connection
+from pytest_chaos.wire.ends import close_socket, reset_socket
+from pytest_chaos.wire.stub import Stub
+from pytest_chaos.wire.table import Step
+from pytest_chaos.wire.world import World
+
+_BACKLOG = 512
+_AT_ONCE = 64
+_AGAIN_S = 0.05
+
+
+class Link:
+    """One directed edge. Its port is held by a bound socket that never listens, so that a closed link refuses and nobody else gets the port."""
+
+    def __init__(self, world: World, *, name: str, host: str, identify: Mapping[str, str], stub: Stub | None) -> None:
+        self.name, self.stub, self.identify = name, stub, dict(identify)
+        self.upstream: tuple[str, int] | None = None
+        self.connections: set[Connection] = set()
+        self._world = world
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._hold = _bound(family, host, 0)
+        self.host, self.port = self._hold.getsockname()[:2]
+        self._listener: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def listening(self) -> bool:
+        """Whether callers can connect."""
+        return self._listener is not None
+
+    def refresh(self) -> None:
+        """Open or close the listener, as upstream and rules demand; closing resets every connection. Raises OSError."""
+        refusing = self._world.table.refuses(self.name)
+        if refusing or (self.upstream is None and self.stub is None):
+            self.shut(fault=refusing[0].rule.fault if refusing else "")
+        elif self._listener is None:
+            listener = _bound(self._hold.family, self.host, self.port)
+            listener.listen(_BACKLOG)
+            self._listener = listener
+            asyncio.get_running_loop().add_reader(listener, self._accept)
+
+    def shut(self, *, fault: str = "") -> None:
+        """Refuse from now on, and reset what is connected."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        refusing = self._world.table.refuses(self.name)
+        for connection in list(self.connections):
+            for active in refusing:
+                self._world.hit(active, link=self.name, attempt="")
+            connection.reset(fault=fault)
+        for task in list(self._tasks):
+            task.cancel()
+
+    def close(self) -> None:
+        """Give the port back."""
+        self.shut()
+        self._hold.close()
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            if self._listener is None:
+                return
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # out of file descriptors: try again when some may have been closed
+                listener = self._listener
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listener)
+                loop.call_later(_AGAIN_S, self._again, listener)
+                return
+            sock.setblocking(False)
+            self._admit(sock)
+
+    def _again(self, listener: socket.socket) -> None:
+        if self._listener is listener:
+            asyncio.get_running_loop().add_reader(listener, self._accept)
+
+    def _admit(self, sock: socket.socket) -> None:
+        steps = self._world.table.decide_connection(self.name) if self._world.table.watched(self.name) else ()
+        if not steps:
+            self._serve(sock)
+            return
+        task = asyncio.get_running_loop().create_task(self._admit_late(sock, steps))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _admit_late(self, sock: socket.socket, steps: tuple[Step, ...]) -> None:
+        world, now = self._world, self._world.now()
+        name = world.connection_id()
+        try:
+            for step in steps:
+                if step.active.lifted:
+                    continue
+                world.hit(step.active, link=self.name, attempt="")
+                if step.kind == "slow_connect":
+                    await world.pause(step, name, wait_s=step.delay_s)
+                    continue
+                record = world.begin(
+                    link=self.name, connection=name, reused=False, protocol="tcp", connected_ns=now, started_ns=now
+                )
+                record.faults.append(step.active.rule.fault)
+                close_socket(sock)
+                world.end(record, error="eof", closed_by="wire")
+                return
+        except asyncio.CancelledError:
+            reset_socket(sock)
+            raise
+        self._serve(sock)
+
+    def _serve(self, sock: socket.socket) -> None:
+        connection = Connection(self._world, self, sock)
+        self.connections.add(connection)
+        connection.open()
+
+
+def _bound(family: socket.AddressFamily | int, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except (OSError, OverflowError, TypeError) as wrong:
+        sock.close()
+        msg = f"listen_host={host!r}: cannot listen there: {wrong}"
+        raise ChaosError(msg) from wrong
+    return sock
+
+
+def parse_upstream(text: str) -> tuple[str, int]:
+    """Read ``host:port``; raise ChaosError when it is something else."""
+    host, _, port = text.rpartition(":")
+    number = -1
+    with contextlib.suppress(ValueError):
+        number = int(port)
+    if not host or not 0 < number < 65536:
+        msg = f"upstream={text!r}: must be host:port with a port from 1 to 65535, or null"
+        raise ChaosError(msg)
+    return host.strip("[]"), number

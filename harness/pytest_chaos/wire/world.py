@@ -1,0 +1,130 @@
+"""What every connection shares: the rules, the spool, the clock, who waits for what, the stubs and the open attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pytest_chaos.wire.record import Record
+from pytest_chaos.wire.spool import Spool
+from pytest_chaos.wire.stub import Stub
+from pytest_chaos.wire.table import Active, Step, Table
+
+
+class World:
+    """The state of one wire process. ``tell`` sends an event to every control client."""
+
+    def __init__(self, *, seed: int, spool: Spool) -> None:
+        self.table = Table(seed)
+        self.spool = spool
+        self.stubs: dict[str, Stub] = {}
+        self.open: dict[str, Record] = {}
+        self.tell: Callable[[dict[str, Any]], None] = lambda event: None
+        self.started_ns = self.now()
+        self._attempts = itertools.count(1)
+        self._connections = itertools.count(1)
+        self._effects = itertools.count(1)
+        self._waiting: dict[Active, dict[str, asyncio.Future[None]]] = {}
+        self._flush: asyncio.TimerHandle | None = None
+
+    @staticmethod
+    def now() -> int:
+        """Give CLOCK_MONOTONIC in ns."""
+        return time.monotonic_ns()
+
+    def connection_id(self) -> str:
+        """Give the next connection's name."""
+        return f"c{next(self._connections)}"
+
+    def begin(
+        self, *, link: str, connection: str, reused: bool, protocol: str, connected_ns: int, started_ns: int
+    ) -> Record:
+        """Begin an attempt; it is open until :meth:`end`."""
+        record = Record(
+            id=f"a{next(self._attempts)}", link=link, connection=connection, reused=reused, protocol=protocol, connected_ns=connected_ns,
+            started_ns=started_ns,
+        )  # fmt: skip
+        self.open[record.id] = record
+        return record
+
+    def end(self, record: Record, *, error: str = "", closed_by: str = "", at_ns: int | None = None) -> None:
+        """End an attempt and put it on the spool; a second end is none."""
+        if self.open.pop(record.id, None) is None:
+            return
+        record.ended_ns = at_ns or self.now()
+        record.error, record.closed_by = error, closed_by
+        self.append("a", record.as_json())
+
+    def effect(self, row: dict[str, Any]) -> None:
+        """Put a stub's effect on the spool."""
+        self.append("e", {"id": f"e{next(self._effects)}", "source": "stub", "at_ns": self.now(), **row})
+
+    def hit(self, active: Active, *, link: str, attempt: str) -> None:
+        """Count that a rule acted, and put it on the spool."""
+        at_ns = self.now()
+        active.hit(at_ns)
+        rule = active.rule
+        self.append("h", {"rule": rule.id, "fault": rule.fault, "link": link, "attempt": attempt, "at_ns": at_ns})
+
+    def append(self, kind: str, row: dict[str, Any]) -> None:
+        """Put a record on the spool; it is in the file within 50 ms."""
+        self.spool.add(kind, row)
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(self.spool.FLUSH_S, self._flushed)
+
+    def _flushed(self) -> None:
+        self._flush = None
+        self.spool.flush()
+
+    async def pause(self, step: Step, attempt: str, *, wait_s: float | None) -> None:
+        """Wait ``wait_s`` seconds (None: without end), until the attempt is released or the rule lifted."""
+        active = step.active
+        if active.lifted:
+            return
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        timer = None if wait_s is None else loop.call_later(wait_s, _wake, future)
+        waiting = self._waiting.setdefault(active, {})
+        waiting[attempt] = future
+        try:
+            await future
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiting.get(attempt) is future:
+                del waiting[attempt]
+
+    async def point(self, step: Step, record: Record) -> None:
+        """Tell that a request reached a point, and hold it until it is released."""
+        at_ns = self.now()
+        event = {
+            "event": "point",
+            "rule": step.active.rule.id,
+            "attempt": record.id,
+            "link": record.link,
+            "at_ns": at_ns,
+        }
+        self.tell({**event, "schedule": step.active.schedule, "operation": record.operation})
+        await self.pause(step, record.id, wait_s=None)
+
+    def release(self, rule: str, attempt: str) -> bool:
+        """Let one held request go on; False when no such request is held."""
+        for active, waiting in self._waiting.items():
+            if active.rule.id == rule and attempt in waiting:
+                _wake(waiting[attempt])
+                return True
+        return False
+
+    def lift(self, lifted: list[Active]) -> None:
+        """Let everything go on that waits for these rules."""
+        for active in lifted:
+            for future in self._waiting.pop(active, {}).values():
+                _wake(future)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

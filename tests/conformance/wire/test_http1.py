@@ -1,0 +1,222 @@
+"""HTTP/1.1 through a real wire process, with real clients: nothing is changed unless a rule says so."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+
+import httpx
+import pytest
+
+
+def read_all(sock):
+    parts = []
+    while data := sock.recv(65536):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def test_a_request_and_its_answer_pass_and_are_recorded(wire, callee):
+    port = wire.link(callee.address, identify={"POST /pay*": "json:/orderId"})
+    headers = {
+        "Idempotency-Key": "k1",
+        "X-Correlation-ID": "c1",
+        "traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01",
+    }
+    answer = httpx.post(f"http://127.0.0.1:{port}/payments?x=1", json={"orderId": "o-1"}, headers=headers)
+    assert answer.json() == {"path": "/payments?x=1", "size": len(b'{"orderId":"o-1"}')}
+    (attempt,) = wire.attempts()
+    assert (attempt["operation"], attempt["status"], attempt["marker"]) == ("POST /payments", 200, "o-1")
+    assert attempt["request_headers"]["idempotency-key"] == "k1"
+    assert attempt["request_headers"]["x-correlation-id"] == "c1"
+    assert attempt["response_headers"] == {"content-type": "application/json"}
+    times = [attempt[name] for name in ("connected_ns", "started_ns", "forwarded_ns", "answered_ns", "ended_ns")]
+    assert times == sorted(times)
+    assert "error" not in attempt and "closed_by" not in attempt
+
+
+def test_keep_alive_keeps_one_connection_on_both_sides(wire, callee):
+    port = wire.link(callee.address)
+    client = http.client.HTTPConnection("127.0.0.1", port)
+    for number in range(3):
+        client.request("POST", f"/{number}", body=b"x" * number)
+        assert client.getresponse().read()
+    client.close()
+    attempts = wire.attempts(3)
+    assert [row["reused"] for row in attempts] == [False, True, True]
+    assert len({row["connection"] for row in attempts}) == 1
+    assert callee.connections == 1
+    assert len({row["body_hash"] for row in attempts}) == 3
+
+
+def test_pipelined_requests_are_answered_in_order(wire, callee, raw):
+    sock = raw(wire.link(callee.address))
+    sock.sendall(
+        b"".join(
+            b"GET /%d HTTP/1.1\r\nHost: x\r\n%s\r\n" % (n, b"Connection: close\r\n" * (n == 29)) for n in range(30)
+        )
+    )
+    answers = read_all(sock)
+    assert [answers.index(b'"/%d"' % n) for n in range(30)] == sorted(answers.index(b'"/%d"' % n) for n in range(30))
+    assert [row["operation"] for row in wire.attempts(30)] == [f"GET /{n}" for n in range(30)]
+
+
+def test_bodies_of_every_framing_pass(wire, callee):
+    base = f"http://127.0.0.1:{wire.link(callee.address)}"
+    with httpx.Client(base_url=base) as client:
+        assert client.get("/chunked").text == "onetwothree"
+        assert client.post("/x", content=iter([b"ab", b"cd" * 50_000])).json()["size"] == 100_002
+        assert client.head("/x").headers["content-length"]
+        assert client.get("/status/204").status_code == 204
+        assert client.get("/status/304").status_code == 304
+        assert client.get("/until-close").text == "until the end"
+    plain, chunked = httpx.post(base + "/a", content=b"same"), httpx.post(base + "/a", content=iter([b"sa", b"me"]))
+    assert plain.json() == chunked.json()
+    attempts = wire.attempts(8)
+    assert attempts[-1]["body_hash"] == attempts[-2]["body_hash"]
+    assert not any("error" in row for row in attempts)
+
+
+def test_expect_continue_reaches_the_callee(wire, callee, raw):
+    sock = raw(wire.link(callee.address))
+    sock.sendall(
+        b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    )
+    assert sock.recv(65536).startswith(b"HTTP/1.1 100")
+    sock.sendall(b"body")
+    assert b'"size": 4' in read_all(sock)
+    assert wire.attempts()[0]["status"] == 200
+
+
+def test_a_head_may_come_byte_by_byte(wire, callee, raw):
+    sock = raw(wire.link(callee.address))
+    for byte in b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
+        sock.sendall(bytes([byte]))
+    assert b'"/slow"' in read_all(sock)
+    assert wire.attempts()[0]["operation"] == "GET /slow"
+
+
+def test_a_head_without_end_is_refused(wire, callee, raw):
+    sock = raw(wire.link(callee.address))
+    sock.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000)
+    try:
+        assert b" 431 " in read_all(sock)
+    except ConnectionResetError:
+        pass
+    assert callee.asked == []
+
+
+def test_an_upgraded_connection_is_relayed_as_it_is(wire, tcp_callee, raw):
+    def websocket(sock):
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello")
+        sock.sendall(sock.recv(65536).upper())
+
+    sock = raw(wire.link(tcp_callee(websocket)))
+    sock.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+    got = b""
+    while not got.endswith(b"hello"):
+        got += sock.recv(65536)
+    sock.sendall(b"frames")
+    assert sock.recv(100) == b"FRAMES"
+    sock.close()
+    attempts = wire.attempts(2)
+    assert [(row["protocol"], row.get("status")) for row in attempts] == [("http/1.1", 101), ("tcp", None)]
+
+
+def test_a_broken_answer_is_recorded_as_broken(wire, tcp_callee, rst):
+    def ends(how):
+        def handle(sock):
+            sock.recv(65536)
+            how(sock)
+
+        return handle
+
+    cases = [
+        ("eof", lambda sock: None),
+        ("reset", rst),
+        ("truncated", lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")),
+    ]
+    for number, (error, how) in enumerate(cases):
+        port = wire.link(tcp_callee(ends(how)), name=f"a -> b{number}")
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{port}/")
+        attempt = wire.attempts(number + 1)[-1]
+        assert (attempt["error"], attempt["closed_by"]) == (error, "callee")
+
+
+def test_a_caller_that_gives_up_is_seen_as_the_one_who_did(wire, tcp_callee):
+    def late(sock):
+        sock.recv(65536)
+        sock.recv(1)
+        time.sleep(0.05)
+        sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    port = wire.link(tcp_callee(late))
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"http://127.0.0.1:{port}/", timeout=0.1)
+    (attempt,) = wire.attempts()
+    assert (attempt["closed_by"], attempt["error"], attempt.get("status")) == ("caller", "eof", None)
+    assert 0.05e9 < attempt["ended_ns"] - attempt["started_ns"] < 0.149e9
+
+
+def test_a_caller_that_only_half_closes_still_gets_its_answer(wire, callee, raw):
+    sock = raw(wire.link(callee.address))
+    sock.sendall(b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n")
+    sock.shutdown(socket.SHUT_WR)
+    assert b'"/half"' in read_all(sock)
+    attempt = wire.attempts()[0]
+    assert (attempt["status"], attempt.get("closed_by", "")) == (200, "")
+
+
+def test_an_answer_that_comes_before_the_request_is_complete_passes(wire, tcp_callee, raw):
+    def early(sock):
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+        sock.recv(65536)
+
+    sock = raw(wire.link(tcp_callee(early)))
+    sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+    assert b" 413 " in sock.recv(65536)
+    sock.sendall(b"x" * 997)
+    assert sock.recv(100) == b""
+    assert wire.attempts()[0]["status"] == 413
+
+
+def test_a_large_answer_is_not_read_faster_than_the_caller_reads(wire, tcp_callee, raw):
+    sent = []
+
+    def flood(sock):
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
+        sock.settimeout(0.5)
+        block = b"x" * 65536
+        try:
+            for _ in range(100_000_000 // 65536):
+                sock.sendall(block)
+                sent.append(len(block))
+        except TimeoutError:
+            pass
+
+    sock = raw(wire.link(tcp_callee(flood)))
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(0.8)
+    assert sum(sent) < 30_000_000
+    assert wire.do("mark")["open"][0]["operation"] == "GET /"
+
+
+def test_an_open_request_is_told_by_mark(wire, callee):
+    port = wire.link(callee.address)
+    wire.rule("hold", "GET /slow", ms=None)
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    deadline = time.monotonic() + 5
+    while not callee.asked and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (open_,) = wire.do("mark")["open"]
+    assert open_["operation"] == "GET /slow"
+    assert "ended_ns" not in open_
+    sock.close()
+    assert wire.attempts()[0]["id"] == open_["id"]
+    assert wire.do("mark")["open"] == []
