@@ -91,6 +91,6 @@ def _params(fault: Fault) -> dict[str, str]:
     shown: dict[str, str] = {}
     for field in dataclasses.fields(fault):
         value = getattr(fault, field.name)
-        if value != fault.target and value not in (field.default, None, ""):
+        if value != fault.target and value not in (field.default, None, "", (), {}):
             shown[field.name] = str(value)
     return shown

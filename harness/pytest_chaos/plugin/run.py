@@ -205,11 +205,11 @@ def _callers_with_open_breakers(session: Session, record: CaseRecord) -> set[str
 
 def _renderer(session: Session, nodeid: str) -> Renderer:
     def render(judgement: Judgement) -> str:
-        from pytest_chaos.reporting.text import failure_text  # noqa: PLC0415 - only on a failure
+        from pytest_chaos.reporting.text import failure_message  # noqa: PLC0415 - only on a failure
 
-        return failure_text(
+        return failure_message(
             judgement.history,
-            failed=judgement.failures,
+            judgement.verdicts,
             missing=judgement.missing,
             logs=session.keeper.logs(),
             report=str(session.settings.report_dir / "report.html"),
@@ -252,9 +252,9 @@ def conclude(config: pytest.Config, settings: RunSettings) -> bool:
     counts: Counter[CaseOutcome] = Counter(record.outcome for record in records if isinstance(record, CaseRecord))
     ended = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     journal.append(path, EndRecord(ended=ended, dirty=dirty, counts={str(name): count for name, count in counts.items()}))
-    from pytest_chaos.reporting import report  # noqa: PLC0415 - only at the end
+    from pytest_chaos.reporting import write_reports  # noqa: PLC0415 - only at the end
 
-    report(path, settings.report_dir, jaeger_url=settings.jaeger_url)
+    write_reports(path, settings.report_dir, jaeger_url=settings.jaeger_url)
     _point_latest(settings.report_dir)
     return dirty
 
