@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pytest_chaos.automata.grouping import Call, Causes, group
+from pytest_chaos.automata.ledger import rows
 from pytest_chaos.automata.outcomes import with_faults
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
@@ -52,7 +54,7 @@ class Idempotency:
     def check(self, history: History, /) -> Verdict:
         """Decide every rule."""
         found = Findings(history, self, self.effects, _RULES)
-        effects = ledger(history, self.effects)
+        effects = rows(history, self.effects)
         self._effects(found, history, effects)
         self._concurrent(found, history, effects)
         self._keys(found, history)
@@ -179,17 +181,10 @@ class _Known:
         return self._causes.of(attempt) or self._causes.exclusive(attempt.started_ns)
 
 
-def ledger(history: History, name: str) -> list[Effect]:
-    """Give the effects that ``node``, ``node:ledger`` or ``stub:operation`` names: a stub's own, else the rows of a state."""
-    node, _, part = name.partition(":")
-    stub = [one for one in history.stub_effects(node) if part in ("", one.operation, one.ledger)]
-    return stub or [one for one in history.state(node) if part in ("", one.ledger, one.operation)]
-
-
 def _overlap(ops: list[Op]) -> bool:
     begun = sorted(ops, key=lambda op: op.invoked_ns)
     return any(
-        first.completed_ns is None or second.invoked_ns < first.completed_ns for first, second in zip(begun, begun[1:], strict=False)
+        first.completed_ns is None or second.invoked_ns < first.completed_ns for first, second in itertools.pairwise(begun)
     )
 
 

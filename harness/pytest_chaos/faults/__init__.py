@@ -19,7 +19,7 @@ catalogue: Registry[type[Fault]] = Registry("pytest_chaos.faults")
 _LINK = re.compile(r"\S+ -> \S+\Z")
 
 
-def bounded(fault: object, name: str, value: float | None, low: float, high: float, *, unit: str = "") -> None:
+def bounded(fault: object, name: str, value: object, low: float, high: float, *, unit: str = "") -> None:
     """Raise FaultError naming fault, field, value and range unless ``low <= value <= high``; None means "not given"."""
     if value is None:
         return

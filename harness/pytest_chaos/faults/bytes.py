@@ -33,7 +33,7 @@ class _OnBytes:
         """The link."""
         return self.link
 
-    def _whole(self, name: str, value: int, low: int, high: int, *, unit: str = "") -> None:
+    def _whole(self, name: str, value: object, low: int, high: int, *, unit: str = "") -> None:
         bounded(self, name, value, low, high, unit=unit)
         if not isinstance(value, int):
             msg = f"{type(self).__name__}: {name}={value!r}: must be a whole number from {low} to {high} {unit}".rstrip()

@@ -148,7 +148,8 @@ class HistoryBuilder:
             [
                 *(op.completed_ns or op.invoked_ns for op in self._ops),
                 *(one.ended_ns or one.started_ns for one in self._attempts),
-                *(one.at_ns for one in (*self._messages, *self._events)),
+                *(one.at_ns for one in self._messages),
+                *(one.at_ns for one in self._events),
                 _START_NS,
             ]
         )
