@@ -1,0 +1,44 @@
+"""Circuit breaker: trips after five failures, rejects at once while open, probes one at a time, closes after three successes."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_chaos import Chaos, CircuitBreaker, Hold, Status
+
+ORDER = {"userId": "u-1", "items": [{"productId": "book", "quantity": 1, "price_minor": 500}]}
+LINK = "orders -> payments"
+MOST_CALLS = 40
+
+
+def place(chaos: Chaos) -> int:
+    return chaos.client("orders").post("/api/orders", json=ORDER).status_code
+
+
+def trip(chaos: Chaos) -> None:
+    """Fail payments until the breaker turns calls away, which the caller sees as 503 with Retry-After."""
+    with chaos.fault(Status(LINK, 503)):
+        for _ in range(MOST_CALLS):
+            answer = chaos.client("orders").post("/api/orders", json=ORDER)
+            if "retry-after" in answer.headers:
+                return
+    pytest.fail("the breaker never turned a call away")
+
+
+@pytest.mark.chaos
+def test_it_trips_rejects_fast_and_closes_after_three_successes(chaos: Chaos) -> None:
+    trip(chaos)
+    for _ in range(5):
+        assert place(chaos) == 503
+    chaos.wait_until(lambda: place(chaos) == 201, timeout_s=10, what="the breaker to let a probe through")
+    for _ in range(4):
+        assert place(chaos) == 201
+    chaos.check(chaos.policy(CircuitBreaker, LINK, rules=["B1", "B3", "B5", "B7"]))
+
+
+@pytest.mark.chaos
+def test_half_open_admits_one_probe_at_a_time(chaos: Chaos) -> None:
+    trip(chaos)
+    with chaos.fault(Hold(LINK, operation="POST /payments", for_s=0.6)):
+        chaos.wait_until(lambda: any(status == 201 for status in chaos.burst(10, lambda _: place(chaos))), timeout_s=12, what="a probe")
+    chaos.check(chaos.policy(CircuitBreaker, LINK, rules=["B4"]))
