@@ -10,7 +10,7 @@ from pytest_chaos.model.history import History
 from pytest_chaos.reporting.moments import Moment
 
 MAX_ROWS = 8
-MAX_KEPT_ROWS = 16
+MAX_KEPT_ROWS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

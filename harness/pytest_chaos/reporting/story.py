@@ -100,14 +100,13 @@ def _lanes(
     everything = not wanted
 
     def belongs(moment: Moment) -> bool:
-        near = moment.at_ns is not None and window[0] <= moment.at_ns <= window[1]
-        return near and (everything or moment.id in wanted or moment.correlation in correlations)
+        return everything or moment.id in wanted or moment.correlation in correlations
 
-    ops = [moment for moment in map(of_op, history.ops) if belongs(moment)]
+    ops = [moment for moment in map(of_op, history.ops) if belongs(moment) and _overlaps(moment, window)]
     links = _links(history, index, named, everything=everything)
     touched = {node for link in links for node in link.partition(".")[0].split(" -> ")} | {one.place for one in named}
     ticks = [moment for moment in map(of_node, history.node_events) if _in(moment, window) and moment.place in touched]
-    ticks += [moment for moment in map(of_message, history.messages) if belongs(moment)]
+    ticks += [moment for moment in map(of_message, history.messages) if belongs(moment) and _in(moment, window)]
     nodes = {place.partition(" / ")[0] for place in touched}
     effects = [index.get(effect.id, of_effect(effect)) for effect in history.effects]
     ticks += [
