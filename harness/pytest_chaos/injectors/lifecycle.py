@@ -37,6 +37,7 @@ class LifecycleStep:
         self._nodes = nodes
         self._act = action
         self._busy = asyncio.Lock()
+        self._acting = asyncio.Lock()
         self._lifted = asyncio.Event()
         self._hits: list[int] = []
         self._proof = ""
@@ -72,15 +73,14 @@ class LifecycleStep:
         async with self._busy:
             if self._lifted.is_set():
                 return
-            at_ns = time.monotonic_ns()
-            try:
-                self._proof = await self._nodes.act(self._act.node, self._act.verb)
-            except ChaosError as failed:
-                self._proof = f"failed: {failed}"
-                if self._act.at_point:
-                    return  # nobody waits for the answer but the request at the point; the record says it
-                raise
-            self._hits.append(at_ns)
+            async with self._acting:
+                try:
+                    await self._do()
+                except ChaosError as failed:
+                    self._proof = f"failed: {failed}"
+                    if self._act.at_point:
+                        return  # nobody waits for this but the request at the point; the record says it
+                    raise
             if self._act.restart_after_s is not None and self._comeback is None:
                 self._comeback = asyncio.create_task(self._come_back(self._act.restart_after_s))
 
@@ -97,10 +97,16 @@ class LifecycleStep:
         return await self._nodes.rebuild(self._act.node)
 
     async def seen(self) -> dict[str, Seen]:
-        """Say whether the node was acted on."""
-        hits = self._hits
+        """Say whether the node was acted on; an action that has begun is waited for."""
+        async with self._acting:
+            hits = self._hits
         first, last = (hits[0], hits[-1]) if hits else (None, None)
         return {self._act.fault: Seen(hits=len(hits), first_ns=first, last_ns=last, proof=self._proof)}
+
+    async def _do(self) -> None:
+        at_ns = time.monotonic_ns()
+        self._proof = await self._nodes.act(self._act.node, self._act.verb)
+        self._hits.append(at_ns)
 
     async def _come_back(self, after_s: float) -> str:
         with contextlib.suppress(TimeoutError):

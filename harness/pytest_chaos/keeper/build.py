@@ -82,7 +82,6 @@ def _shape(spec: StackSpec) -> object:
     return (
         sorted(nodes, key=lambda one: one[0]),
         set_of_links(spec),
-        spec.seed,
         spec.runtime,
         spec.injector,
         spec.otlp,

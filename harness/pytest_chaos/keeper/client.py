@@ -77,8 +77,9 @@ class Farewell:
 class KeeperClient:
     """A lease. Closing it, or dying, gives it back: its faults are lifted; with the last lease the stack is removed."""
 
-    def __init__(self, home: RunHome, channel: Channel) -> None:
+    def __init__(self, home: RunHome, channel: Channel, *, run_id: str = "") -> None:
         self.home = home
+        self.run_id = run_id or home.run_id
         self._channel = channel
         self._closed = False
         self._logs: dict[str, Path] = {}
@@ -98,13 +99,13 @@ class KeeperClient:
         if connected is None:
             msg = f"no keeper that takes this client answers at {path}"
             raise KeeperError(msg)
-        return cls(home, connected)
+        return cls(home, connected, run_id=run_id)
 
     @classmethod
     def join(cls, run_id: str, *, keep: bool = False, project: Path | None = None) -> tuple[Self, bool]:
         """Take a lease of this run's keeper, the project's kept one, or a new one; say whether it is the first."""
         home, connected, first = joining.join(run_id, keep=keep, project=project)
-        return cls(home, connected), first
+        return cls(home, connected, run_id=run_id), first
 
     @property
     def attempts_spool(self) -> Path:
@@ -226,6 +227,7 @@ class KeeperClient:
             return Farewell()  # it is gone already, and its sweep or the next one has the rest
         finally:
             self._channel.close()
+            joining.leave(self.run_id, self.home)
 
     def __enter__(self) -> Self:
         """Hold the lease for a block."""

@@ -13,6 +13,7 @@ from pytest_chaos.model.plan import NodeSpec, StackSpec
 
 _SKIPPED = frozenset({"__pycache__", "node_modules", ".git", ".venv", "venv", "target", "build", "dist"})
 _MOST_FILES = 5_000
+_LONGEST_NAME = 1_000
 
 
 def fingerprint(node: NodeSpec, spec: StackSpec, environ: Mapping[str, str]) -> str:
@@ -41,11 +42,16 @@ def _watched(node: NodeSpec, base: Path) -> Iterator[Path]:
             yield from (found for found in (base / top, base / f"{top}.py") if found.exists())
             continue
         path = base / item
-        if "/" in item or "." in item:
+        if before != "-c" and _is_name(item):
             if path.suffix == ".py" and path.is_file():
                 yield from path.parent.glob("*.py")
             elif path.is_file():
                 yield path
+
+
+def _is_name(item: str) -> bool:
+    """Whether a command's word can be a file's name: not a program's text, not a bare word found on PATH."""
+    return len(item) <= _LONGEST_NAME and "\n" not in item and ("/" in item or "." in item)
 
 
 def _files(items: Iterable[Path]) -> Iterator[Path]:

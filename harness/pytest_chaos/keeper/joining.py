@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +21,10 @@ _LOCK = ".lock"
 
 
 def join(run_id: str, *, keep: bool, project: Path | None) -> tuple[RunHome, Channel, bool]:
-    """Give a lease's channel and whether it is the run's first client. Several workers of a run may come at once."""
+    """Give a lease's channel and whether it is the run's first client. Several workers of a run may come at once.
+
+    With a kept stack, the run's own folder only tells its workers who came first; :func:`leave` removes it.
+    """
     home = homes.run_home(run_id)
     with _begun(home):
         found = connect(home, run_id) if home.socket.exists() else None
@@ -28,7 +32,6 @@ def join(run_id: str, *, keep: bool, project: Path | None) -> tuple[RunHome, Cha
             return home, found, False
         kept = homes.read_kept(project) if keep and project is not None else None
         if kept is not None and (found := connect(kept, run_id)) is not None:
-            # Siblings find the way here by the same pointer; this folder only told them who came first.
             return kept, found, _first_here(home)
         return *_spawn(home, keep=keep, project=project), True
 
@@ -38,6 +41,13 @@ def spawn(run_id: str, *, keep: bool, project: Path | None) -> tuple[RunHome, Ch
     home = homes.run_home(run_id)
     with _begun(home):
         return _spawn(home, keep=keep, project=project)
+
+
+def leave(run_id: str, home: RunHome) -> None:
+    """Remove the folder of a run that used a kept stack of another one."""
+    own = homes.run_home(run_id)
+    if own.folder != home.folder:
+        shutil.rmtree(own.folder, ignore_errors=True)
 
 
 def connect(home: RunHome, run_id: str) -> Channel | None:

@@ -135,7 +135,11 @@ class Keeper:
             raise
         self._built.stack.on_event = self._tell_event
         if self._keep and self._project is not None:
-            home.write_kept(self._project, self.home.run_id)
+            kept = home.read_kept(self._project)
+            # One stack is kept a project; a second one beside it could never be found again.
+            self._keep = kept is None or kept == self.home
+            if self._keep:
+                home.write_kept(self._project, self.home.run_id)
 
     async def _state(self, _lease: Lease, _message: dict[str, Any]) -> dict[str, Any]:
         return {"state": self._described()}

@@ -99,8 +99,12 @@ class Mesh:
             self._upstreams.pop(name, None)
         await asyncio.gather(*(self.call("set_upstream", name=name, upstream=None) for name in names))
 
+    def leave(self) -> None:
+        """Expect wire to end from now on."""
+        self._closing = True
+
     async def close(self) -> None:
-        """Let wire lift its faults, flush its spool and exit."""
+        """Let wire lift its faults and exit."""
         self._closing = True
         if self._wire is not None:
             await self._wire.close()

@@ -132,6 +132,12 @@ class Node:
             await self._start()
             return await self._prove()
 
+    def let_go(self) -> None:
+        """Do not watch it any more: it is about to go with the whole stack."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
     async def _start(self) -> None:
         if self.state in ("ready", "missing") or (self.state == "paused" and self.running is not None):
             return
@@ -177,9 +183,7 @@ class Node:
 
     async def _end(self, event: Literal["killed", "stopped"], *, grace_s: float | None, tell: bool = True) -> str:
         running, self.running = self.running, None
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self.let_go()
         was = self.state
         if was != "missing":
             self.state = "down"

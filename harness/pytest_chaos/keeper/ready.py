@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 from pathlib import Path
 
@@ -49,7 +50,7 @@ async def connects(address: str, *, timeout_s: float = _ATTEMPT_S) -> str:
     except TimeoutError:
         return f"no answer to a connect within {timeout_s:g} s"
     except OSError as wrong:
-        return wrong.strerror or str(wrong)
+        return _why(wrong)
     writer.close()
     return ""
 
@@ -104,11 +105,18 @@ async def _ask(address: str, path: str) -> str:
                 writer.close()
     except TimeoutError:
         return f"no answer within {_ATTEMPT_S:g} s"
-    except (OSError, ValueError) as wrong:
-        return getattr(wrong, "strerror", None) or str(wrong)
+    except OSError as wrong:
+        return _why(wrong)
+    except ValueError:
+        return "its answer was not HTTP"
     if len(line) < 2 or not line[1].isdigit():
         return "its answer was not HTTP"
     return "" if int(line[1]) < _SERVER_ERROR else f"it answered {line[1]}"
+
+
+def _why(wrong: OSError) -> str:
+    # The event loop words a refused connect in its own way; the kernel's word is the one that people know.
+    return os.strerror(wrong.errno) if wrong.errno else str(wrong)
 
 
 def _target(spec: ReadySpec, running: Running, port: str) -> str:

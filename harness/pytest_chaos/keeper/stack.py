@@ -63,6 +63,9 @@ class Stack:
         if graceful:
             services = [node for node in self.nodes.values() if node.spec.kind == "service" and node.state == "ready"]
             await asyncio.gather(*(node.stop(grace_s=_GRACE_S) for node in services), return_exceptions=True)
+        for node in self.nodes.values():
+            node.let_go()
+        self.mesh.leave()
         left = await self._runtime.close()
         await self.mesh.close()
         self.launcher.pool.close()

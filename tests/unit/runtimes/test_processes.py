@@ -34,7 +34,9 @@ daemon.wait()
 print("up", flush=True)
 time.sleep(600)
 """
-NEVER_TERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+NEVER_TERM = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+)
 
 
 def node(tmp_path: Path, *command: str, name: str = "n", **fields: object) -> NodeRun:
@@ -59,7 +61,7 @@ def with_runtime(work: Callable[[ProcessRuntime], Awaitable[None]]) -> None:
 
 async def says(path: Path, word: str) -> str:
     deadline = time.monotonic() + 10
-    while word not in (text := path.read_text() if path.exists() else ""):
+    while word not in (text := path.read_text() if path.exists() else ""):  # noqa: ASYNC240
         assert time.monotonic() < deadline, f"{word!r} never came: {text!r}"
         await asyncio.sleep(0.01)
     return text
@@ -111,7 +113,7 @@ def test_stop_kills_what_ignores_sigterm_after_its_grace(tmp_path: Path) -> None
 
 
 def test_stop_lets_a_program_end_by_itself(tmp_path: Path) -> None:
-    polite = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True); time.sleep(600)"
+    polite = NEVER_TERM.replace("signal.SIG_IGN", "lambda *_: exit(7)")
 
     async def work(runtime: ProcessRuntime) -> None:
         running = await started(runtime, node(tmp_path, "python", "-c", polite))
@@ -170,7 +172,8 @@ from pytest_chaos.runtimes.processes import ProcessRuntime
 from pytest_chaos.runtimes.reaper import Reaper
 async def main():
     reaper = Reaper(); reaper.attach()
-    run = NodeRun(name="n", run_id="x", command=("python", "-c", "import time; time.sleep(600)"), env=dict(os.environ), log=Path({str(tmp_path)!r}) / "n.log")
+    sleeper = ("python", "-c", "import time; time.sleep(600)")
+    run = NodeRun(name="n", run_id="x", command=sleeper, env=dict(os.environ), log=Path({str(tmp_path)!r}) / "n.log")
     print((await ProcessRuntime("x", reaper).start(run)).pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
@@ -210,7 +213,9 @@ def test_exit_code_is_told(tmp_path: Path) -> None:
 def test_what_cannot_be_started_is_named(tmp_path: Path, fields: dict[str, object], expected: str) -> None:
     async def work(runtime: ProcessRuntime) -> None:
         with pytest.raises(StackError) as caught:
-            await runtime.start(node(tmp_path, *fields["command"], **{k: v for k, v in fields.items() if k != "command"}))  # type: ignore[misc]
+            await runtime.start(
+                node(tmp_path, *fields["command"], **{k: v for k, v in fields.items() if k != "command"})
+            )  # type: ignore[misc]
         assert str(caught.value).startswith(expected)
 
     with_runtime(work)
