@@ -1,7 +1,8 @@
-"""What every broker's file offers: a recipe (how a local process of it is started) and an observer (what went through it).
+"""What every broker's file offers: a recipe (how its process is started) and an observer (what went through it).
 
-A recipe is data about a start, not the start itself: the keeper starts the process and polls its readiness. ``prepare`` may copy a
-template folder or run the broker's own formatter, so it blocks (up to a few seconds): call it in a thread from an event loop.
+A recipe is data about a start, not the start itself: the keeper starts the process and polls its readiness. ``prepare``
+may copy a template folder or run the broker's own formatter, so it blocks (up to a few seconds): call it in a thread
+from an event loop.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ TakePort = Callable[[], int]
 class ProcessPlan:
     """How one broker is started as a local process; the same plan serves for every restart of it.
 
-    ``env`` comes on top of the node's own. ``ready`` is polled as any node's. ``ports`` maps a listener's name to its port;
-    ``tcp`` is the one that readiness and proofs connect to. ``upstreams`` maps each link's name to where wire (or Toxiproxy) connects.
-    ``direct`` is what :func:`observer_for` and ``Recipe.version`` are given: never through a link. ``daemons`` names processes that
-    leave the process group (and are found by the run's mark in their environment).
+    ``env`` comes on top of the node's own. ``ready`` is polled as any node's. ``ports`` maps a listener's name to its
+    port; ``tcp`` is the one that readiness and proofs connect to. ``upstreams`` maps each link's name to where wire (or
+    Toxiproxy) connects. ``direct`` is what :func:`observer_for` and ``Recipe.version`` are given: never through a link.
+    ``daemons`` names processes that leave the process group (and are found by the run's mark in their environment).
     """
 
     command: tuple[str, ...]
@@ -49,11 +50,11 @@ class Observer(Protocol):
         ...
 
     def messages(self) -> list[Message]:
-        """List what the broker holds of the window: ``published`` events first, then how each ended as far as the broker tells."""
+        """List what the broker holds of the window: ``published`` first, then how each ended as far as the broker tells."""
         ...
 
     def backlog(self) -> dict[str, int]:
-        """Count what waits, by channel and group: lag, ready plus unacked, pending. 0 is drained; a broker that is away has -1."""
+        """Count what waits, by channel and group: lag, ready plus unacked, pending; 0 is drained, -1 is unknown."""
         ...
 
     def close(self) -> None:
@@ -71,8 +72,8 @@ class Recipe(Protocol):
     ) -> ProcessPlan:
         """Lay out ``home`` (outlives restarts) and say how to start there.
 
-        ``links`` maps each link to the ``host:port`` that its caller is told; ``take_port`` gives a free loopback port. Called again
-        (a lost race for a port) it keeps the broker's data.
+        ``links`` maps each link to the ``host:port`` that its caller is told; ``take_port`` gives a free loopback port.
+        Called again (a lost race for a port) it keeps the broker's data.
         """
         ...
 
@@ -98,5 +99,5 @@ def recipe_for(kind: str) -> Recipe:
 
 
 def observer_for(kind: str, direct: str, options: Mapping[str, Any], *, name: str = "") -> Observer:
-    """Make the observer of a broker; ``direct`` is its plan's, ``name`` what messages call the broker (else its kind)."""
+    """Make the observer of a broker; ``direct`` is its plan's, ``name`` what messages call it (else its kind)."""
     return recipes.get(kind).observe(name or kind, direct, options)

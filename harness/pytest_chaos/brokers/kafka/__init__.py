@@ -1,8 +1,8 @@
 """Kafka: one node in KRaft mode, one listener a link, each advertising that link's own address.
 
-Clients use what they were told only for their first request; after that they go where the broker says it listens, and it says the
-address *of the listener that the request came in on*. So every link has a listener, and its traffic stays on the link. The
-controller and the administration listener are on no link.
+Clients use what they were told only for their first request; after that they go where the broker says it listens, and
+it says the address *of the listener that the request came in on*. So every link has a listener, and its traffic stays
+on the link. The controller and the administration listener are on no link.
 """
 
 from __future__ import annotations
@@ -67,16 +67,31 @@ class KafkaRecipe:
         program = str(java.find(environ).require())
         warm = part.warm(environ)
         home.mkdir(parents=True, exist_ok=True)
-        ports = {"tcp": take_port(), "controller": take_port(), **{f"l{number}": take_port() for number in range(len(links))}}
+        ports = {
+            "tcp": take_port(),
+            "controller": take_port(),
+            **{f"l{number}": take_port() for number in range(len(links))},
+        }
         upstreams = {link: f"127.0.0.1:{ports[f'l{number}']}" for number, link in enumerate(links)}
         config = home / "server.properties"
         config.write_text(_config(home / "log", ports, list(links.values()), int(node.options.get("partitions", 1))))
         jvm = [program, *part.JVM_OPTIONS, "-cp", part.class_path(libs)]
         if not (home / "log").exists():
             _lay_out(home / "log", warm, [*jvm, "kafka.tools.StorageTool"], config)
-        fast = (f"-XX:SharedArchiveFile={warm.archive}", "-Xshare:auto", "-Xlog:disable") if warm.archive is not None else ()
+        fast = (
+            (f"-XX:SharedArchiveFile={warm.archive}", "-Xshare:auto", "-Xlog:disable")
+            if warm.archive is not None
+            else ()
+        )
         return ProcessPlan(
-            command=(jvm[0], *fast, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *jvm[1:], "kafka.Kafka", str(config)),
+            command=(
+                jvm[0],
+                *fast,
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                *jvm[1:],
+                "kafka.Kafka",
+                str(config),
+            ),
             cwd=str(home),
             ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
             ports=ports,
@@ -95,7 +110,7 @@ class KafkaRecipe:
 
     def observe(self, name: str, direct: str, options: Mapping[str, Any]) -> Observer:
         """Observe the declared topics and every group's progress; needs the extra [kafka]."""
-        from pytest_chaos.brokers._kafka_observer import KafkaObserver  # noqa: PLC0415 - loads the client library
+        from pytest_chaos.brokers.kafka.observer import KafkaObserver  # noqa: PLC0415 - loads the client library
 
         return KafkaObserver(name, direct, tuple(options.get("topics", ())), str(options.get("marker", "/id")))
 
@@ -123,8 +138,12 @@ def _lay_out(log: Path, warm: part.Warm, tool: Sequence[str], config: Path) -> N
         shutil.copytree(warm.template, log)
         return
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    done = subprocess.run(  # noqa: S603 - Kafka's own formatter
-        [*tool, "format", "-t", cluster, "-c", str(config)], capture_output=True, text=True, timeout=_FORMAT_S, check=False
+    done = subprocess.run(
+        [*tool, "format", "-t", cluster, "-c", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=_FORMAT_S,
+        check=False,
     )
     if done.returncode:
         msg = f"Kafka's log folder {log} could not be formatted: {(done.stderr or done.stdout).strip()[-400:]}"

@@ -19,7 +19,7 @@ _ASK_S = 2.0
 def Redis(  # noqa: N802 - reads as the node that it declares
     name: str, *, streams: Sequence[str] = (), persistent: bool = False, marker: str = "/id"
 ) -> Broker:
-    """Declare a Redis. ``streams`` are observed; ``persistent`` keeps data over a kill (append-only file, fsync every second).
+    """Declare a Redis. ``streams`` are observed; ``persistent`` keeps data over a kill (append-only file).
 
     ``marker`` is the JSON pointer, or the name of a stream field, that marks a message.
     """
@@ -38,10 +38,27 @@ class RedisRecipe:
         program = part.find(environ).require()
         home.mkdir(parents=True, exist_ok=True)
         port = take_port()
-        keep = ("--appendonly", "yes", "--appendfsync", "everysec") if node.options.get("persistent") else ("--appendonly", "no")
+        keep = (
+            ("--appendonly", "yes", "--appendfsync", "everysec")
+            if node.options.get("persistent")
+            else ("--appendonly", "no")
+        )
         where = f"127.0.0.1:{port}"
         return ProcessPlan(
-            command=(str(program), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(home), "--daemonize", "no", *keep),
+            command=(
+                str(program),
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--save",
+                "",
+                "--dir",
+                str(home),
+                "--daemonize",
+                "no",
+                *keep,
+            ),
             cwd=str(home),
             ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
             ports={"tcp": port},
@@ -60,7 +77,7 @@ class RedisRecipe:
         with socket.create_connection((host, int(port)), _ASK_S) as ask:
             ask.sendall(b"INFO server\r\n")
             answer = b""
-            while b"redis_version:" not in answer or answer.count(b"\n") < 4:  # noqa: PLR2004 - past the version's line
+            while b"redis_version:" not in answer or answer.count(b"\n") < 4:
                 chunk = ask.recv(4096)
                 if not chunk:
                     break
@@ -70,7 +87,7 @@ class RedisRecipe:
 
     def observe(self, name: str, direct: str, options: Mapping[str, Any]) -> Observer:
         """Observe the declared streams; needs the extra [redis]."""
-        from pytest_chaos.brokers._redis_observer import RedisObserver  # noqa: PLC0415 - loads the client library
+        from pytest_chaos.brokers.redis.observer import RedisObserver  # noqa: PLC0415 - loads the client library
 
         return RedisObserver(name, direct, tuple(options.get("streams", ())), str(options.get("marker", "/id")))
 

@@ -1,4 +1,4 @@
-"""RabbitMQ: a node of its own (home, database, ports), loopback only, no epmd; its address is the same on every link."""
+"""RabbitMQ: a node of its own (home, database, ports), loopback only, no epmd; one listener for all links."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ _CALM = "+sbwt none +sbwtdcpu none +sbwtdio none"
 def RabbitMQ(  # noqa: N802 - reads as the node that it declares
     name: str, *, exchanges: Sequence[str] = (), dead_letter_queues: Sequence[str] = (), marker: str = "/id"
 ) -> Broker:
-    """Declare a RabbitMQ. What is published to ``exchanges`` is observed (topic exchanges whole, by a queue bound ``#``).
+    """Declare a RabbitMQ. What is published to ``exchanges`` is observed, by a queue bound ``#``.
 
     ``dead_letter_queues`` are read at the end of a test; ``marker`` is the JSON pointer that marks a message.
     """
     return Broker(
-        name, "rabbitmq", {"exchanges": tuple(exchanges), "dead_letter_queues": tuple(dead_letter_queues), "marker": marker}
+        name,
+        "rabbitmq",
+        {"exchanges": tuple(exchanges), "dead_letter_queues": tuple(dead_letter_queues), "marker": marker},
     )
 
 
@@ -40,7 +42,7 @@ class RabbitRecipe:
     def prepare(
         self, node: NodeSpec, home: Path, links: Mapping[str, str], environ: Mapping[str, str], take_port: TakePort
     ) -> ProcessPlan:
-        """Lay out home and database (from the prepared template where there is one); raise PartMissing without a server."""
+        """Lay out home and database (from the template where there is one); raise PartMissing without a server."""
         script = part.find(environ).require()
         warm = part.warm(environ)
         home.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,7 @@ class RabbitRecipe:
 
     def observe(self, name: str, direct: str, options: Mapping[str, Any]) -> Observer:
         """Observe the declared exchanges and all queues; needs the extra [rabbitmq]."""
-        from pytest_chaos.brokers._rabbitmq_observer import RabbitObserver  # noqa: PLC0415 - loads the client library
+        from pytest_chaos.brokers.rabbitmq.observer import RabbitObserver  # noqa: PLC0415 - loads the client library
 
         return RabbitObserver(
             name,
