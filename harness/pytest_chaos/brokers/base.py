@@ -50,7 +50,7 @@ class Observer(Protocol):
         ...
 
     def messages(self) -> list[Message]:
-        """List what the broker holds of the window: ``published`` first, then how each ended as far as the broker tells."""
+        """List what the broker holds of the window: ``published`` first, then how each ended, as far as it tells."""
         ...
 
     def backlog(self) -> dict[str, int]:

@@ -53,7 +53,7 @@ class Toxiproxy:
         return await asyncio.to_thread(self.client.version)
 
     async def add_link(self, name: str, upstream: str, *, port: int = 0) -> str:
-        """Put a proxy in front of ``upstream`` (``host:port``), or point the one that is there to it; give its address."""
+        """Put a proxy in front of ``upstream`` (``host:port``), or point the one that is there; give its address."""
         if name in self._links:
             await self.set_upstream(name, upstream)
             return self._links[name].listen
@@ -76,10 +76,8 @@ class Toxiproxy:
     def step(self, fault: ByteFault) -> ToxicStep:
         """Give the reversible step of one fault; raise FaultError when it is out of range or its link has no proxy."""
         if fault.link not in self._links:
-            msg = (
-                f"{fault.toxic} on {fault.link}: this link has no Toxiproxy; name it in Topology(...,
-                toxiproxy=[{fault.link!r}]) " "or run with --chaos-injector=toxiproxy"
-            )
+            named = f"Topology(..., toxiproxy=[{fault.link!r}])"
+            msg = f"{fault.toxic} on {fault.link}: it has no Toxiproxy; name it in {named} or use --chaos-injector=toxiproxy"
             raise FaultError(msg)
         check(fault.toxic, fault.attributes)
         return ToxicStep(self, fault)
