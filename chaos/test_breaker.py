@@ -37,6 +37,17 @@ def test_it_trips_rejects_fast_and_closes_after_three_successes(chaos: Chaos) ->
 
 
 @pytest.mark.chaos
+def test_a_failed_probe_opens_it_again(chaos: Chaos) -> None:
+    trip(chaos)
+    chaos.wait_until(lambda: place(chaos) == 201, timeout_s=10, what="the breaker to let a probe through")
+    with chaos.fault(Status(LINK, 503, operation="POST /payments", nth=1)):
+        place(chaos)
+        for _ in range(3):
+            place(chaos)
+    chaos.check(chaos.policy(CircuitBreaker, LINK, rules=["B3", "B5"]))
+
+
+@pytest.mark.chaos
 def test_half_open_admits_one_probe_at_a_time(chaos: Chaos) -> None:
     trip(chaos)
     with chaos.fault(Hold(LINK, operation="POST /payments", for_s=0.6)):

@@ -27,7 +27,8 @@ def unrest(open_ops: int, attempts: Iterable[Attempt], backlog: dict[str, int], 
     return tuple(found)
 
 
-_IN_FLIGHT = frozenset({"PENDING", "RUNNING", "COMPENSATING", "RESERVED", "PAID"})
+# States that say of themselves that they are not final; a reservation or a charge that merely stands is for a checker to judge.
+_IN_FLIGHT = frozenset({"PENDING", "RUNNING", "COMPENSATING"})
 
 
 def settle(look: Callable[[], tuple[str, ...]], *, timeout_s: float) -> tuple[str, ...]:
