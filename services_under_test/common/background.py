@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 log = logging.getLogger(__name__)
 _PAUSE_S = 0.2
 _PAUSE_CAP_S = 2.0
 _LONG_S = 10.0
+
+
+async def load(module: str) -> Any:
+    """Import a module in a thread: a broker's client takes longer to load than the service to answer its first request."""
+    return await asyncio.to_thread(importlib.import_module, module)
 
 
 class Background:

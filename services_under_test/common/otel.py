@@ -123,6 +123,14 @@ class OpenTelemetry(Telemetry):
         finally:
             context.detach(token)
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Suppress the instrumentations' spans."""
+        from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415
+
+        with suppress_instrumentation():
+            yield
+
     def wrap_app(self, app: Any, route_of: Callable[[Mapping[str, Any]], str]) -> Any:
         """Add server spans, without the two that the middleware makes of every send and receive."""
         from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415

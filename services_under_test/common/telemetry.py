@@ -44,6 +44,11 @@ class Telemetry:
         """Cover a block; ``carrier`` is the context of what caused it, which becomes its parent and is linked."""
         yield Mark()
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Make no spans in a block: polls are not work."""
+        yield
+
     def wrap_app(self, app: Any, route_of: Callable[[Mapping[str, Any]], str]) -> Any:
         """Cover an ASGI application with server spans; ``route_of`` gives a scope's route."""
         return app

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from protos import inventory_pb2_grpc, order_pb2_grpc
 from services_under_test.common import rpc
+from services_under_test.common.background import load
 from services_under_test.common.http_app import Refused, Rows, idempotency_key, json_object, text_field, whole_field
 from services_under_test.common.http_client import HttpClient
 from services_under_test.common.idempotency import Keys
@@ -21,6 +22,8 @@ from services_under_test.orders.desk import CHANNEL, Answer, Desk, Draft
 from services_under_test.orders.partners import Inventory, Payments
 from services_under_test.orders.servicer import Orders
 from services_under_test.orders.settings import Settings
+
+TOPIC = "orders"
 
 
 class _Api:
@@ -130,9 +133,9 @@ def build(host: Host) -> Built:
 
 def _publish_to(bootstrap: str, host: Host, outbox: Outbox) -> None:
     async def relay() -> None:
-        from services_under_test.common.kafka import Publisher  # noqa: PLC0415 - loaded after the service answers
-
-        async with Publisher(bootstrap, "orders", host.strategies, host.telemetry) as publisher:
+        kafka = await load("services_under_test.common.kafka")
+        host.telemetry.broker("aiokafka")
+        async with kafka.Publisher(bootstrap, TOPIC, host.strategies) as publisher:
             await outbox.relay(CHANNEL, publisher.publish)
 
     host.background.keep("kafka relay", relay)
