@@ -15,6 +15,7 @@ from pytest_chaos.keeper.mesh import Mesh
 from pytest_chaos.keeper.otlp import Otlp
 from pytest_chaos.keeper.stack import Stack
 from pytest_chaos.keeper.toxics import Toxics
+from pytest_chaos.keeper.traffic import SpoolTraffic
 from pytest_chaos.model.plan import StackSpec
 from pytest_chaos.runtimes.base import Runtime
 from pytest_chaos.runtimes.processes import ProcessRuntime
@@ -29,7 +30,8 @@ class Built:
         self.mesh = Mesh(home, self._on_wire_event, on_death)
         self.ledger = Ledger(home.ledger)
         launcher = Launcher(home)
-        toxics = Toxics()
+        self.traffic = SpoolTraffic(home.attempts_spool, lambda: self.mesh.call("mark"))
+        toxics = Toxics(home, runtime, launcher.pool, self.traffic.between, on_death)
         self.stack = Stack(home, runtime, self.mesh, launcher, toxics)
         self.desk = Desk(self.ledger, self.mesh, self.stack, toxics.step)
         self._launcher = launcher

@@ -163,7 +163,7 @@ class Keeper:
 
     async def _mark(self, _lease: Lease, _message: dict[str, Any]) -> dict[str, Any]:
         built = self._up()
-        answer = await built.mesh.call("mark")
+        answer = await built.traffic.mark()
         return {"offset": answer["offset"], "open": answer.get("open", []), "spans_offset": built.spans_offset()}
 
     # -- faults -----------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ class Stack:
             await self.mesh.start(self._runtime, seed=spec.seed, environ=environ)
         stubs = {node.name: node for node in spec.nodes if node.kind == "stub"}
         await self.mesh.open(spec.links, stubs, listen_host=self.launcher.listen_host)
-        self.missing.update(await self._toxics.start(spec, progress))
+        self.missing.update(await self._toxics.start(spec, environ, progress))
         for node in spec.nodes:
             if node.kind != "stub" and node.name not in self.nodes:
                 self.nodes[node.name] = Node(node, self._runtime, self, self._tell)
@@ -66,6 +66,7 @@ class Stack:
         for node in self.nodes.values():
             node.let_go()
         self.mesh.leave()
+        self._toxics.leave()
         left = await self._runtime.close()
         await self.mesh.close()
         self.launcher.pool.close()

@@ -1,37 +1,148 @@
-"""Toxiproxy behind wire on the links that the topology names."""
+"""Toxiproxy behind wire on the links that the topology names: one more process, a proxy in the chain of each link."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pytest_chaos.errors import FaultError
+from pytest_chaos.errors import FaultError, PartMissing
 from pytest_chaos.injectors.base import Step
+from pytest_chaos.injectors.toxiproxy import ServerPlan, Toxiproxy, Traffic, server_plan
+from pytest_chaos.keeper.home import RunHome
+from pytest_chaos.keeper.ports import Ports
+from pytest_chaos.keeper.ready import last_lines, wait_ready
 from pytest_chaos.model.fault import ByteFault
-from pytest_chaos.model.plan import StackSpec
+from pytest_chaos.model.plan import ReadySpec, StackSpec
+from pytest_chaos.runtimes.base import NodeRun, Running, Runtime
+
+TOXIPROXY = "+toxiproxy"
+_START_S = 10.0
 
 
 class Toxics:
-    """The byte-level engine of a stack."""
+    """The byte-level engine of a stack; nothing of it runs until a link needs it."""
 
-    async def start(self, spec: StackSpec, progress: Callable[[str], object]) -> dict[str, str]:
+    def __init__(
+        self, home: RunHome, runtime: Runtime, pool: Ports, traffic: Traffic, on_death: Callable[[str], None]
+    ) -> None:
+        self._home = home
+        self._runtime = runtime
+        self._pool = pool
+        self._traffic = traffic
+        self._on_death = on_death
+        self._plan: ServerPlan | None = None
+        self._env: dict[str, str] = {}
+        self._running: Running | None = None
+        self._engine: Toxiproxy | None = None
+        self._wanted: frozenset[str] = frozenset()
+        self._missing = ""
+        self._version = ""
+        self._expected_end = False
+
+    async def start(
+        self, spec: StackSpec, environ: Mapping[str, str], progress: Callable[[str], object]
+    ) -> dict[str, str]:
         """Start the engine when a link needs it; give what cannot be had, with how to get it."""
+        self._wanted = _wanted(spec)
+        if not self._wanted or self._engine is not None:
+            return {}
+        try:
+            self._plan = server_plan(environ, self._pool.take())
+        except PartMissing as missing:
+            self._missing = str(missing)
+            progress(f"toxiproxy: cannot be had: {missing}")
+            return {"toxiproxy": self._missing}
+        self._env = dict(environ)
+        self._running = await self._launch(self._plan)
+        self._engine = Toxiproxy(self._plan.address, restart=self._restart, traffic=self._traffic)
+        self._version = await self._engine.version()
+        progress(f"toxiproxy {self._version}: ready")
         return {}
 
     async def chain(self, upstreams: Mapping[str, str]) -> dict[str, str]:
         """Give where wire has to dial for each link: the callee, or the engine's port that leads there."""
-        return dict(upstreams)
+        engine = self._engine
+        if engine is None:
+            return dict(upstreams)
+        chained = dict(upstreams)
+        for link in sorted(self._wanted & upstreams.keys()):
+            # A port of the pool: a restarted server must find it free again.
+            port = 0 if engine.has(link) else self._pool.take()
+            chained[link] = await engine.add_link(link, upstreams[link], port=port)
+        return chained
 
     def engines(self, spec: StackSpec) -> dict[str, str]:
         """Say which engine carries byte faults out on each link."""
-        return {link.name: "wire" for link in spec.links}
+        through = self._wanted if self._engine is not None else frozenset()
+        return {link.name: "toxiproxy" if link.name in through else "wire" for link in spec.links}
 
     def step(self, fault: ByteFault) -> Step:
         """Give the reversible step of one toxic; raise FaultError when its link has no such engine."""
+        if self._engine is not None:
+            return self._engine.step(fault)
         where = f"Topology(..., toxiproxy=[{fault.link!r}])"
-        msg = f"{fault.toxic} on {fault.link}: this link has no Toxiproxy; name it in {where}"
+        why = self._missing or f"name the link in {where}, or run with --chaos-injector=toxiproxy"
+        msg = f"{fault.toxic} on {fault.link}: this link has no Toxiproxy: {why}"
         raise FaultError(msg)
 
     def parts(self) -> list[dict[str, Any]]:
         """Describe the engine for the journal."""
-        return []
+        if self._plan is None or self._running is None:
+            return []
+        return [
+            {
+                "node": "toxiproxy",
+                "kind": "toxiproxy",
+                "version": self._version,
+                "runtime": self._runtime.name,
+                "address": self._plan.address,
+                "pid": self._running.pid,
+            }
+        ]
+
+    def leave(self) -> None:
+        """Expect the server to end from now on."""
+        self._expected_end = True
+
+    async def _launch(self, plan: ServerPlan) -> Running:
+        log = self._home.node_log(TOXIPROXY)
+        run = NodeRun(
+            name=TOXIPROXY,
+            run_id=self._home.run_id,
+            command=plan.command,
+            env=self._env,
+            log=log,
+            ports={"api": plan.port},
+        )
+        running = await self._runtime.start(run)
+        await wait_ready("toxiproxy", ReadySpec(timeout_s=_START_S), running, log, port="api")
+        running.exited.add_done_callback(
+            lambda how: None if how.cancelled() else self._ended(running, str(how.result()))
+        )
+        return running
+
+    async def _restart(self) -> None:
+        """Kill a server that is stuck, and start it anew on the same port."""
+        if self._plan is None or self._running is None:
+            return
+        stuck, self._running = self._running, None
+        await stuck.kill()
+        await asyncio.sleep(0)  # lets the watcher see that this end was meant
+        self._running = await self._launch(self._plan)
+
+    def _ended(self, which: Running, how: str) -> None:
+        if which is self._running and not self._expected_end:
+            self._on_death(f"Toxiproxy died ({how}).\n{last_lines('toxiproxy', self._home.node_log(TOXIPROXY))}")
+
+
+def _wanted(spec: StackSpec) -> frozenset[str]:
+    """Choose the links behind which Toxiproxy stands. A stub has no upstream: wire answers itself."""
+    stubs = {node.name for node in spec.nodes if node.kind == "stub"}
+    if spec.injector == "wire":
+        return frozenset()
+    return frozenset(
+        link.name
+        for link in spec.links
+        if link.callee not in stubs and (link.toxiproxy or spec.injector == "toxiproxy")
+    )
