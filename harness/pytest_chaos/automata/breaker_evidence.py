@@ -68,6 +68,37 @@ def rejections(history: History, link: str) -> list[Rejection]:
     return found
 
 
+def bounds(history: History, attempts: Sequence[Attempt]) -> dict[str, tuple[int, int]]:
+    """Give, by attempt, the earliest time at which it can have been admitted and the latest at which its result was known; ns.
+
+    A caller that answers a request has seen the results of what it sent for it, and it sends the next attempt of one call after it
+    has seen the last one's. That orders what the skew alone would leave open.
+    """
+    causes = Causes(history)
+    requests: dict[str, list[Attempt]] = {}
+    for one in history.attempts:
+        if (op := causes.of(one)) is not None:
+            requests.setdefault(f"{op.id} {one.callee.partition('.')[0]}", []).append(one)
+    found: dict[str, tuple[int, int]] = {}
+    before: dict[str, Attempt] = {}
+    for one in sorted(attempts, key=lambda one: one.started_ns):
+        earliest, latest = 0, end_ns(one, history) + history.ended_ns
+        op = causes.of(one)
+        if op is not None:
+            asked = [asking for asking in requests.get(f"{op.id} {one.caller}", ()) if asking.started_ns <= one.started_ns]
+            if asked:
+                earliest = asked[-1].started_ns
+                ended = end_ns(asked[-1], history)
+                latest = ended if ended >= end_ns(one, history) and _answered(asked[-1]) else latest
+            last = before.get(f"{op.id} {one.operation}")
+            if last is not None and last.ended_ns is not None and last.ended_ns <= one.started_ns:
+                earliest = max(earliest, last.ended_ns)
+                found[last.id] = (found[last.id][0], min(found[last.id][1], one.started_ns))
+            before[f"{op.id} {one.operation}"] = one
+        found[one.id] = (earliest, latest)
+    return found
+
+
 def classify(witness: Event, states: Sequence[State]) -> tuple[str, str]:
     """Say which rule an event breaks that no hypothesis allows, and why, in words."""
     modes = {state.mode for state in states}
@@ -89,7 +120,7 @@ def classify(witness: Event, states: Sequence[State]) -> tuple[str, str]:
         return "B6", "a call was rejected although the wait was over"
     if probing:
         return "B6", "a call was rejected although no probe was under way"
-    if any(state.closed_again for state in states):
+    if any(state.closed_again and not state.failed for state in states):
         return "B5", "a call was rejected although enough probes had succeeded"
     return "B2", "a call was rejected before enough calls had failed in a row"
 
@@ -109,3 +140,7 @@ def _idle_ns(history: History, request: Attempt, outgoing: Sequence[Attempt]) ->
             busy += stop - start
             until = stop
     return end - request.started_ns - busy
+
+
+def _answered(request: Attempt) -> bool:
+    return request.status is not None or request.grpc_status is not None

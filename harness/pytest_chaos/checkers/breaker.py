@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from pytest_chaos.automata.breaker import Event, Lenience, Replay, Result, Spec, State, Step, replay
-from pytest_chaos.automata.breaker_evidence import Rejection, classify, rejections
+from pytest_chaos.automata.breaker_evidence import Rejection, bounds, classify, rejections
 from pytest_chaos.automata.outcomes import with_faults
 from pytest_chaos.automata.timing import end_ns, latest_ns, ns, restarts, seconds, skew_ns, slack_ns
 from pytest_chaos.checkers import Findings, registry, total, unhit
@@ -105,13 +105,15 @@ class CircuitBreaker:
     def _events(self, history: History, attempts: list[Attempt], refused: list[Rejection]) -> list[Event]:
         skew = skew_ns(history) + ns(self.reaction_s)
         events: list[Event] = []
+        known = bounds(history, attempts)
         for one in attempts:
-            events.append(Event(kind="admit", low=one.started_ns - skew, high=one.started_ns, call=one.id))
+            earliest, latest = known[one.id]
+            low = min(max(one.started_ns - skew, earliest), one.started_ns)
+            events.append(Event(kind="admit", low=low, high=one.started_ns, call=one.id))
             if one.ended_ns is not None:
-                early = skew if one.closed_by == "caller" else 0
-                events.append(
-                    Event(kind="result", low=one.ended_ns - early, high=one.ended_ns + skew, call=one.id, result=self._result(one))
-                )
+                early = one.ended_ns - (skew if one.closed_by == "caller" else 0)
+                high = max(min(one.ended_ns + skew, latest), early)
+                events.append(Event(kind="result", low=early, high=high, call=one.id, result=self._result(one)))
         for turned in refused:
             ended = end_ns(turned.request, history)
             events.append(Event(kind="reject", low=turned.request.started_ns, high=ended, call=turned.request.id))

@@ -10,7 +10,7 @@ from pytest_chaos.automata.timing import end_ns, latest_ns, ns, seconds, skew_ns
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.attempt import Attempt
-from pytest_chaos.model.history import History
+from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.op import Op
 from pytest_chaos.model.verdict import Verdict
 
@@ -143,7 +143,7 @@ class Deadline:
                 f"{self.link}: {asked.operation} was answered after {seconds(lasted)}; promised are {seconds(budget)}",
                 with_faults((asked,)),
             )
-        elif any(asked.started_ns <= (fault.last_hit_ns or 0) <= end_ns(asked, history) for fault in history.faults):
+        elif any(fault.hits and _overlaps(fault, asked, history) for fault in history.faults):
             found.hold("T5", f"{asked.operation} was answered after {seconds(lasted)}, of {seconds(budget)}")
 
     def _stopped(self, found: Findings, history: History, asked: Attempt, behind: list[Attempt]) -> None:
@@ -176,6 +176,10 @@ class Deadline:
             )
         else:
             found.hold("T2", f"{one.operation} was given {seconds(given)} when {seconds(left)} were left")
+
+
+def _overlaps(fault: FaultRecord, asked: Attempt, history: History) -> bool:
+    return fault.installed_ns <= end_ns(asked, history) and (fault.lifted_ns or history.ended_ns) >= asked.started_ns
 
 
 def timeout_ns(attempt: Attempt) -> int | None:

@@ -1,0 +1,114 @@
+"""Delivery: nothing lost, made up, doubled, reordered or settled too early; nothing decided without a disturbance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from pytest_chaos.checkers.delivery import Delivery
+from pytest_chaos.errors import ChaosError
+from pytest_chaos.testing import HistoryBuilder, assert_laws
+
+CHECKER = Delivery("bus", "events", effects="mailgate", subscriber="email")
+
+
+def delivered(
+    done: Sequence[str] = ("m1", "m2", "m3"), *, published: Sequence[str] = ("m1", "m2", "m3"), settled: Sequence[str] = ("m1", "m2", "m3"),
+    down: bool = True, disturbed: bool = True, dead: Sequence[str] = (), key: str = "k",
+) -> HistoryBuilder:  # fmt: skip
+    """Build three messages, the second and third published while the subscriber was down."""
+    builder = HistoryBuilder()
+    if disturbed and down:
+        builder.node("email", "killed", at=100)
+        builder.node("email", "started", at=500)
+        builder.node("email", "ready", at=600)
+    elif disturbed:
+        builder.fault("Hold", "email -> mailgate")
+    for number, marker in enumerate(published):
+        builder.message(marker=marker, at=50 + 100 * number, channel="events", key=key, offset=number)
+    for number, marker in enumerate(done):
+        builder.stub_effect("mailgate", "POST /mails", at=700 + 10 * number, marker=marker, key=marker)
+    for marker in settled:
+        builder.message("settled", marker=marker, at=900, channel="email.user.created")
+    for marker in dead:
+        builder.message("dead", marker=marker, at=900, channel="dlq")
+    return builder
+
+
+def outcome(builder: HistoryBuilder, rule: str, checker: Delivery = CHECKER) -> str:
+    found = assert_laws(checker, builder.build()).of(rule)
+    assert found is not None
+    return found.outcome
+
+
+@pytest.mark.parametrize("rule", ["D1", "D2", "D3", "D4", "D9", "D12"])
+def test_a_sound_delivery_holds(rule: str) -> None:
+    assert outcome(delivered(), rule) == "PASS"
+
+
+@pytest.mark.parametrize("rule", ["D1", "D2", "D3", "D4", "D9", "D12"])
+def test_without_a_disturbance_nothing_is_decided(rule: str) -> None:
+    assert outcome(delivered(disturbed=False), rule) == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("rule", ["D1", "D2", "D3", "D9", "D12"])
+def test_without_messages_nothing_is_decided(rule: str) -> None:
+    assert outcome(delivered((), published=(), settled=()), rule) == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("builder", "rule"),
+    [
+        (delivered(("m1", "m2")), "D1"),
+        (delivered(("m1", "m2", "m3", "ghost")), "D2"),
+        (delivered(("m1", "m2", "m2", "m3")), "D3"),
+        (delivered(("m1", "m3", "m2")), "D4"),
+        (delivered(("m1",), settled=("m1",)), "D9"),
+        (delivered(("m1", "m3")), "D12"),
+    ],
+)
+def test_a_planted_violation_is_found(builder: HistoryBuilder, rule: str) -> None:
+    assert outcome(builder, rule) == "FAIL"
+
+
+def test_d1_a_dead_letter_is_not_lost() -> None:
+    assert outcome(delivered(("m1", "m2"), dead=("m3",)), "D1") == "PASS"
+
+
+def test_d1_says_what_still_waits_at_the_broker() -> None:
+    builder = delivered(("m1", "m2"), settled=("m1", "m2"))
+    builder.message("unacked", marker="m3", at=900, channel="email.user.created")
+    found = CHECKER.check(builder.build()).of("D1")
+    assert found is not None
+    assert (found.outcome, "1 still wait" in found.message) == ("FAIL", True)
+
+
+def test_d3_at_least_once_allows_repeats() -> None:
+    lenient = Delivery("bus", "events", effects="mailgate", subscriber="email", mode="at-least-once")
+    assert outcome(delivered(("m1", "m2", "m2", "m3")), "D3", lenient) == "PASS"
+
+
+def test_d9_needs_a_message_published_while_the_subscriber_was_down() -> None:
+    assert outcome(delivered(down=False), "D9") == "INCONCLUSIVE"
+
+
+def test_d4_messages_of_different_keys_have_no_order() -> None:
+    builder = HistoryBuilder()
+    builder.node("email", "killed")
+    for number, marker in enumerate(("m1", "m2")):
+        builder.message(marker=marker, at=10 * number, channel="events", key=f"k{number}")
+        builder.stub_effect("mailgate", at=100 - 10 * number, marker=marker)
+    assert outcome(builder, "D4") == "INCONCLUSIVE"
+
+
+def test_a_channel_that_was_silent_is_named() -> None:
+    found = Delivery("bus", "other", effects="mailgate").check(delivered().build()).of("D1")
+    assert found is not None
+    assert "no message was seen on bus/other" in found.missing
+
+
+@pytest.mark.parametrize("options", [{"effects": ""}, {"effects": "x", "mode": "often"}])
+def test_a_declaration_that_names_nothing_is_refused(options: dict[str, str]) -> None:
+    with pytest.raises(ChaosError, match="must"):
+        Delivery("bus", **options)  # type: ignore[arg-type]
