@@ -13,7 +13,7 @@ from pytest_chaos.reporting.moments import Moment, fault_label, relative_ms, wit
 from pytest_chaos.reporting.reading import Run
 from pytest_chaos.reporting.story import Story, tell
 from pytest_chaos.reporting.traces import TraceLink, trace_links
-from pytest_chaos.reporting.weighing import RuleRow, anchor, failures, missing_of, replay_line, rows_of
+from pytest_chaos.reporting.weighing import RuleRow, anchor, failures, grouped, missing_of, replay_line, rows_of
 
 MAX_FINDINGS = 6
 MAX_WITNESS = 40
@@ -55,9 +55,10 @@ class StoryView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One failed rule with its story and its witness."""
+    """One failed rule with its story and its witness; ``also`` says what else it found in the same events."""
 
     result: RuleResult
+    also: tuple[str, ...]
     story: StoryView | None
     witness: tuple[WitnessRow, ...]
     cut: int
@@ -94,7 +95,7 @@ class CaseView:
     name: str
     banner: str
     findings: tuple[Finding, ...]
-    more_findings: tuple[RuleResult, ...]
+    more_findings: int
     missing: tuple[str, ...]
     story: StoryView | None
     rules: tuple[RuleRow, ...]
@@ -112,6 +113,7 @@ _BANNERS = {"passed": "PASS", "failed": "FAIL", "inconclusive": "INCONCLUSIVE", 
 def view(case: CaseRecord, run: Run, *, jaeger_url: str = "") -> CaseView:
     """Prepare one test for the page."""
     failed = failures(case.verdicts)
+    groups = grouped(failed)
     history = case.history
     file, _, name = case.nodeid.partition("::")
     rules = rows_of(case)
@@ -121,8 +123,8 @@ def view(case: CaseRecord, run: Run, *, jaeger_url: str = "") -> CaseView:
         file=file,
         name=name or file,
         banner=_BANNERS.get(case.outcome, case.outcome.upper()),
-        findings=tuple(_finding(result, history) for result in failed[:MAX_FINDINGS]),
-        more_findings=failed[MAX_FINDINGS:],
+        findings=tuple(_finding(result, also, history) for result, also in groups[:MAX_FINDINGS]),
+        more_findings=len(groups[MAX_FINDINGS:]),
         missing=missing_of(case) if case.outcome != "passed" else (),
         story=_story(history, ()) if history and not failed else None,
         rules=rules,
@@ -137,15 +139,17 @@ def view(case: CaseRecord, run: Run, *, jaeger_url: str = "") -> CaseView:
     )
 
 
-def _finding(result: RuleResult, history: History | None) -> Finding:
+def _finding(result: RuleResult, also: tuple[str, ...], history: History | None) -> Finding:
     if history is None:
-        return Finding(result=result, story=None, witness=(), cut=0)
+        return Finding(result=result, also=also, story=None, witness=(), cut=0)
     named = witness(history, result.witness)
     rows = tuple(
         WitnessRow(number=number, id=one.id, at=relative_ms(one.at_ns, history), took=_took(one), moment=one)
         for number, one in enumerate(named[:MAX_WITNESS], start=1)
     )
-    return Finding(result=result, story=_story(history, result.witness), witness=rows, cut=len(named) - len(rows))
+    return Finding(
+        result=result, also=also, story=_story(history, result.witness), witness=rows, cut=len(named) - len(rows)
+    )
 
 
 def _story(history: History, ids: tuple[str, ...]) -> StoryView | None:

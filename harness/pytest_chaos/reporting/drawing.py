@@ -248,6 +248,7 @@ def _band(fault: FaultRecord, y: float, story: Story, scale: Scale) -> Box:
         label=label,
         label_x=round(max(label_x, GUTTER + 4), 1),
         title=f"fault {label}",
+        number=story.numbers.get(fault.id, 0),
     )
 
 

@@ -46,16 +46,18 @@ class Packed:
 def chains(bars: Sequence[Moment], history: History) -> list[list[Bar]]:
     """Group attempts of one op that follow one another without overlap, in time order.
 
-    One op on a link: same operation and same key (idempotency key or marker), else same correlation id. Without
-    either, each attempt stands alone: no wait is drawn that nobody can vouch for.
+    One op on a link: same operation and same key (idempotency key or marker), else same correlation id, else
+    the only op that the test made. Without any of these each attempt stands alone: no wait is drawn that nobody can
+    vouch for.
     """
     found: list[list[Bar]] = []
+    only_op = history.ops[0].id if len(history.ops) == 1 else ""
     latest: dict[tuple[str, str], list[list[Bar]]] = {}
     for moment in sorted(bars, key=lambda one: one.at_ns or 0):
         start = moment.at_ns or history.started_ns
         end = history.ended_ns if moment.end_ns is None else moment.end_ns
         bar = Bar(moment=moment, start_ns=start, end_ns=max(end, start), open=moment.end_ns is None)
-        identity = (moment.operation, moment.key or moment.correlation)
+        identity = (moment.operation, moment.key or moment.correlation or only_op)
         candidates = latest.setdefault(identity, []) if identity[1] and moment.kind == "attempt" else []
         chain = next((one for one in candidates if one[-1].end_ns <= start), None)
         if chain is None:

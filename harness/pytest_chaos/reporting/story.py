@@ -75,7 +75,8 @@ def tell(history: History, ids: tuple[str, ...]) -> Story | None:
 
 def _window(history: History, named: Sequence[Moment]) -> tuple[int, int]:
     """The witness with a margin; without a witness all that happened."""
-    shown: Iterable[Moment] = named if any(one.kind != "fault" for one in named) else moments(history).values()
+    told = [one for one in named if one.kind != "fault"]
+    shown: Iterable[Moment] = told or moments(history).values()
     last = history.ended_ns
     # What a service says of its state is read after the test is over: it is no part of when things happened.
     states = {effect.id for effect in history.effects if effect.source == "state"}

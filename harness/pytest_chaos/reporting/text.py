@@ -14,8 +14,8 @@ from pytest_chaos.model.journal import CaseRecord
 from pytest_chaos.model.verdict import RuleResult, Verdict
 from pytest_chaos.reporting.masking import mask_text
 from pytest_chaos.reporting.moments import Moment, fault_label, relative_ms, witness
-from pytest_chaos.reporting.traces import trace_links
-from pytest_chaos.reporting.weighing import active_faults, failures, missing_of, replay_line
+from pytest_chaos.reporting.traces import TraceLink, trace_links
+from pytest_chaos.reporting.weighing import active_faults, failures, grouped, missing_of, replay_line
 
 WIDTH = 80
 MAX_FAILURES = 5
@@ -45,18 +45,19 @@ def failure_message(
     """
     gravest = failures(verdicts)
     lines: list[str] = []
-    for result in gravest[:MAX_FAILURES]:
-        lines += [*_finding(result, history), ""]
-    if len(gravest) > MAX_FAILURES:
-        rules = ", ".join(one.rule for one in gravest[MAX_FAILURES:])
-        lines += [*_wrapped(f"{len(gravest) - MAX_FAILURES} more rules failed: {rules}"), ""]
+    groups = grouped(gravest)
+    for result, also in groups[:MAX_FAILURES]:
+        lines += [*_finding(result, also, history), ""]
+    if len(groups) > MAX_FAILURES:
+        rules = ", ".join(one.rule for one, _ in groups[MAX_FAILURES:])
+        lines += [*_wrapped(f"{len(groups) - MAX_FAILURES} more rules failed: {rules}"), ""]
     if missing:
         lines += [*_missing(missing, also=bool(gravest)), ""]
     lines += _logs(_touched(history, gravest, logs or {}))
     named = [one for result in gravest for one in result.witness]
     links = trace_links(history, named, jaeger_url)
     lines += _labelled("report", report)
-    lines += _labelled("trace", links[0].url or f"{links[0].trace_id} in traces.jaeger.json" if links else "")
+    lines += _labelled("trace", _trace(links[0]) if links else "")
     lines += _replay(replay)
     return "\n".join(lines).rstrip()
 
@@ -76,11 +77,12 @@ def case_text(case: CaseRecord, *, seed: int, report: str = "", jaeger_url: str 
     )
 
 
-def _finding(result: RuleResult, history: History) -> Iterator[str]:
+def _finding(result: RuleResult, also: Sequence[str], history: History) -> Iterator[str]:
     yield from _wrapped(
         f"FAIL {result.rule}{f' on {result.subject}' if result.subject else ''}", indent="", then="     "
     )
-    yield from _wrapped(result.message, indent="  ")
+    for sentence in (result.message, *also):
+        yield from _wrapped(sentence, indent="  ")
     yield from _labelled("severity", result.severity)
     yield from _labelled("blame", result.blame)
     named = witness(history, result.witness)
@@ -93,6 +95,10 @@ def _finding(result: RuleResult, history: History) -> Iterator[str]:
     if named:
         yield f"  witness   (ms since the test began; its end is at {relative_ms(history.ended_ns, history)})"
         yield from _witness(named, history)
+
+
+def _trace(link: TraceLink) -> str:
+    return link.url or f"{link.trace_id} {'in traces.jaeger.json' if link.spans else '(no span of it arrived)'}"
 
 
 def _fault(fault: FaultRecord, history: History) -> str:

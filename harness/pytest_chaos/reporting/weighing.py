@@ -37,6 +37,14 @@ def failures(verdicts: Sequence[Verdict]) -> tuple[RuleResult, ...]:
     return tuple(sorted(dict.fromkeys(found), key=lambda result: _SEVERITY.get(result.severity, 4)))
 
 
+def grouped(found: Sequence[RuleResult]) -> tuple[tuple[RuleResult, tuple[str, ...]], ...]:
+    """Failures with the further sentences of the same rule about the same subject and witness: a story is told once."""
+    groups: dict[tuple[str, str, tuple[str, ...]], list[RuleResult]] = {}
+    for result in found:
+        groups.setdefault((result.rule, result.subject, result.witness), []).append(result)
+    return tuple((one, tuple(dict.fromkeys(result.message for result in more))) for one, *more in groups.values())
+
+
 def missing_of(case: CaseRecord) -> tuple[str, ...]:
     """Why a test decided less than it was asked to: faults that hit nothing, rules that lacked their evidence."""
     found = [unhit(fault) for fault in case.history.faults if not fault.hits] if case.history else []

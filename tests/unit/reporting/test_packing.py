@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 from hypothesis import given
@@ -69,3 +70,13 @@ def test_what_never_ended_is_open_until_the_end_of_the_test():
     (chain,) = chains([of_attempt(attempt(1, "a -> b", "GET /", 1, None))], HISTORY)
     assert chain[0].open
     assert chain[0].end_ns == HISTORY.ended_ns
+
+
+def test_attempts_that_carry_nothing_belong_to_the_only_op_of_the_test():
+    plain = [
+        of_attempt(attempt(n, "a -> b", "POST /x", n * 50, n * 50 + 5, headers={"x-correlation-id": ""}))
+        for n in (1, 2)
+    ]
+    assert len(pack(chains(plain, HISTORY)).waits) == 1
+    two_ops = dataclasses.replace(HISTORY, ops=(*HISTORY.ops, dataclasses.replace(HISTORY.ops[0], id="o2")))
+    assert pack(chains(plain, two_ops)).waits == ()

@@ -8,7 +8,7 @@ from fixtures.histories.failing import retry_case, saga_case
 from fixtures.histories.others import passed_case, unhit_case
 from fixtures.histories.values import ns
 from pytest_chaos.model.verdict import RuleResult, Verdict
-from pytest_chaos.reporting.weighing import active_faults, anchor, failures, missing_of, replay_line, rows_of
+from pytest_chaos.reporting.weighing import active_faults, anchor, failures, grouped, missing_of, replay_line, rows_of
 
 
 def test_what_costs_money_stands_before_what_costs_nerves():
@@ -75,3 +75,10 @@ def test_the_anchor_of_a_test_is_its_own_and_harmless():
 def test_a_test_without_a_replay_line_gets_one_with_the_seed():
     assert replay_line(saga_case(), 7) == f"pytest --chaos --chaos-seed=7 {saga_case().nodeid}"
     assert replay_line(retry_case(), 9) == retry_case().replay
+
+
+def test_one_rule_about_the_same_events_is_one_finding_with_every_sentence():
+    one = RuleResult(rule="I1", outcome="FAIL", message="key o-1 had 2 effects", witness=("a1", "e1"))
+    two = dataclasses.replace(one, message="o1 had 2 effects")
+    other = dataclasses.replace(one, witness=("a9",))
+    assert grouped((one, two, other)) == ((one, ("o1 had 2 effects",)), (other, ()))
