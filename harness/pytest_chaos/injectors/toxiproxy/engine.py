@@ -77,7 +77,9 @@ class Toxiproxy:
         """Give the reversible step of one fault; raise FaultError when it is out of range or its link has no proxy."""
         if fault.link not in self._links:
             named = f"Topology(..., toxiproxy=[{fault.link!r}])"
-            msg = f"{fault.toxic} on {fault.link}: it has no Toxiproxy; name it in {named} or use --chaos-injector=toxiproxy"
+            msg = (
+                f"{fault.toxic} on {fault.link}: it has no Toxiproxy; name it in {named}, or --chaos-injector=toxiproxy"
+            )
             raise FaultError(msg)
         check(fault.toxic, fault.attributes)
         return ToxicStep(self, fault)
