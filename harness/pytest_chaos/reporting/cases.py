@@ -170,20 +170,13 @@ def _story(history: History, ids: tuple[str, ...]) -> StoryView | None:
 def _steps(story: Story, history: History) -> list[Step]:
     told: list[tuple[int, Step]] = []
     for fault in story.faults:
+        number = story.numbers.get(fault.id, 0)
+        begins = f"fault {fault.id} begins: {fault_label(fault)} on {fault.target}"
         at = relative_ms(fault.installed_ns, history)
-        told.append(
-            (
-                fault.installed_ns,
-                Step(at=at, text=f"fault {fault.id} begins: {fault_label(fault)} on {fault.target}", css="s-fault"),
-            )
-        )
+        told.append((fault.installed_ns, Step(at=at, text=begins, css="s-fault", number=number)))
         if fault.lifted_ns is not None:
-            told.append(
-                (
-                    fault.lifted_ns,
-                    Step(at=relative_ms(fault.lifted_ns, history), text=f"fault {fault.id} is lifted", css="s-fault"),
-                )
-            )
+            at = relative_ms(fault.lifted_ns, history)
+            told.append((fault.lifted_ns, Step(at=at, text=f"fault {fault.id} is lifted", css="s-fault")))
     for lane in story.lanes:
         told += [(bar.start_ns, _step(bar.moment, f"b-{bar.moment.outcome}", story)) for bar in lane.bars]
         for wait in lane.waits:

@@ -127,7 +127,9 @@ def _bars(bars: Sequence[Bar], y: float, story: Story, scale: Scale) -> tuple[Bo
         number = story.numbers.get(bar.moment.id, 0)
         status = f"{bar.moment.operation} {bar.moment.status}" if bar.moment.kind == "op" else bar.moment.status
         until = following.get(bar.row, float(WIDTH))
-        label, label_x = _label((status, bar.moment.status), x, width, until, badge=bool(number))
+        label, label_x = _label(
+            (status, bar.moment.status, bar.moment.status.partition(" (")[0]), x, width, until, badge=bool(number)
+        )
         following[bar.row] = x - (_BADGE if number else 0)
         css = f"b-{bar.moment.outcome or 'info'}{' open' if bar.open else ''}{' w' if number else ''}"
         drawn.append(
@@ -238,7 +240,8 @@ def _band(fault: FaultRecord, y: float, story: Story, scale: Scale) -> Box:
     label = _short(
         f"{fault.id} {fault_label(fault)} on {fault.target}, {fault.hits} hit{'' if fault.hits == 1 else 's'}", 130
     )
-    label_x = min(x + 6, WIDTH - RIGHT - len(label) * _CHAR)
+    number = story.numbers.get(fault.id, 0)
+    label_x = min(x + (_BADGE + 4 if number else 6), WIDTH - RIGHT - len(label) * _CHAR)
     return Box(
         x=x,
         y=y,
@@ -248,7 +251,7 @@ def _band(fault: FaultRecord, y: float, story: Story, scale: Scale) -> Box:
         label=label,
         label_x=round(max(label_x, GUTTER + 4), 1),
         title=f"fault {label}",
-        number=story.numbers.get(fault.id, 0),
+        number=number,
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from fixtures.histories import build
+from fixtures.histories.failing import retry_case
+from pytest_chaos.model.verdict import RuleResult, Verdict
 from pytest_chaos.reporting import github
 from pytest_chaos.reporting.reading import read_run
 
@@ -22,9 +26,13 @@ def test_each_test_that_needs_a_look_has_one_error_line(tmp_path):
 
 
 def test_a_message_cannot_start_a_command_of_its_own(tmp_path):
+    forged = RuleResult(rule="H1\n::warning ::x", outcome="FAIL", message="one\r\n::set-output name=x::50% off")
+    case = dataclasses.replace(retry_case(), verdicts=(Verdict(checker="Honest", results=(forged,)),))
+    (line,) = github.error_commands(read_run(build.write(tmp_path / "forged", build.journal("r", [case]))))
+    assert len(line.splitlines()) == 1
+    assert line.endswith("::one%0D%0A::set-output name=x::50%25 off")
     for line in github.error_commands(run(tmp_path, "hostile")):
-        assert "\n" not in line
-        assert "\r" not in line
+        assert len(line.splitlines()) == 1
         assert line.startswith("::error file=")
 
 

@@ -11,7 +11,7 @@ from fixtures.histories.failing import many_attempts, retry_case, saga_case
 from fixtures.histories.others import error_case, hostile_case, unhit_case
 from pytest_chaos.model.verdict import RuleResult, Verdict
 from pytest_chaos.reporting.reading import read_run
-from pytest_chaos.reporting.text import WIDTH, case_text, failure_message
+from pytest_chaos.reporting.text import case_text, failure_message
 
 REPORT = "reports/20261124-011002-3fd1/report.html"
 
@@ -49,7 +49,7 @@ def test_the_link_into_jaeger_stands_there_when_its_address_is_known():
     "case", [retry_case(), saga_case(), unhit_case(), many_attempts(400)[1]], ids=lambda case: case.outcome
 )
 def test_no_line_is_wider_than_a_terminal(case):
-    assert max(map(len, text(case).splitlines())) <= WIDTH
+    assert max(map(len, text(case).splitlines())) <= 80
 
 
 def test_an_inconclusive_says_what_was_missing():
