@@ -1,4 +1,4 @@
-"""A connection of a link: the caller's end, the callee's end, and the handler of what they speak (found out from the first bytes)."""
+"""A connection of a link: the caller's end, the callee's, and the handler of what they speak."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ SNIFF_S = 1.0
 """Bytes that might still become a request are given this long; then they are passed on as they are."""
 _REQUEST = re.compile(rb"\r{0,2}\n{0,2}[A-Z][A-Z-]{0,31} (?:/|\*|https?:|[^ ]+ HTTP/1)")
 _MAYBE = re.compile(rb"[\r\n]{0,4}(?:[A-Z][A-Z-]{0,31}(?: [^ \r\n]{0,2048}(?: [HTP/1]{0,6})?)?)?\Z")
+
+_SETTINGS = re.compile(rb"\0[\0-\x03][\0-\xff]\x04\0\0\0\0\0", re.DOTALL)
 
 
 class Handler(ABC):
@@ -55,9 +57,11 @@ class Handler(ABC):
             else:
                 other.close()
 
+    @abstractmethod
     def undialled(self, error: str) -> None:
         """The callee cannot be reached (``error``: ``refused`` or ``timeout``); the caller is reset next."""
 
+    @abstractmethod
     def shut(self, fault: str) -> None:
         """Wire resets the connection next: the link is closed, by the fault if one is named."""
 
@@ -183,7 +187,7 @@ class Sniffer(Handler):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self._first = b""
+        self._first = self._answer = b""
         self._first_ns = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -202,13 +206,16 @@ class Sniffer(Handler):
             self._become(Http1(self.connection))
         elif not PREFACE.startswith(first) and (not _MAYBE.match(first) or len(first) > 65536):
             self._become_tcp()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SNIFF_S, self._become_tcp)
+        else:
+            self._wait()
 
     def from_callee(self, data: bytes) -> None:
-        """The callee speaks first: neither HTTP/1.1 nor HTTP/2."""
-        self._become_tcp()
-        self.connection.handler.from_callee(data)
+        """The callee speaks first: no HTTP, unless it is HTTP/2's SETTINGS, which may outrun the caller's preface."""
+        self._answer += data
+        if _SETTINGS.match(self._answer):
+            self._wait()
+        else:
+            self._become_tcp()
 
     def caller_eof(self) -> None:
         """Nothing more will come to decide on."""
@@ -230,10 +237,21 @@ class Sniffer(Handler):
         """A caller that came to a callee that is not there."""
         now = self.world.now()
         record = self.world.begin(
-            link=self.link.name, connection=self.connection.id, reused=False, protocol="tcp", connected_ns=self.connection.connected_ns,
+            link=self.link.name,
+            connection=self.connection.id,
+            reused=False,
+            protocol="tcp",
+            connected_ns=self.connection.connected_ns,
             started_ns=self._first_ns or now,
-        )  # fmt: skip
+        )
         self.world.end(record, error=error, closed_by="callee")
+
+    def shut(self, fault: str) -> None:
+        """Nothing was asked yet."""
+
+    def _wait(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SNIFF_S, self._become_tcp)
 
     def _become_tcp(self) -> None:
         from pytest_chaos.wire.tcp import Tcp  # noqa: PLC0415
@@ -245,6 +263,7 @@ class Sniffer(Handler):
             self._timer.cancel()
         if self.connection.handler is self:
             self.connection.handler = handler
-            first, self._first = self._first, b""
-            if first:
-                handler.from_caller(first)
+            if self._first:
+                handler.from_caller(self._first)
+            if self._answer:
+                self.connection.handler.from_callee(self._answer)

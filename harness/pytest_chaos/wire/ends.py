@@ -1,4 +1,4 @@
-"""The two ends of a connection: an asyncio protocol each, that passes bytes, back-pressure, FIN and RST on to whoever handles them."""
+"""The two ends of a connection: asyncio protocols that hand bytes, back-pressure, FIN and RST on to a handler."""
 
 from __future__ import annotations
 

@@ -117,9 +117,13 @@ class Http1(Handler):
     def _exchange(self, head: Head, raw: bytes) -> Http1Exchange:
         world, connection, link = self.world, self.connection, self.link
         record = world.begin(
-            link=link.name, connection=connection.id, reused=self._requests > 0, protocol="http/1.1",
-            connected_ns=connection.connected_ns, started_ns=self._first_ns,
-        )  # fmt: skip
+            link=link.name,
+            connection=connection.id,
+            reused=self._requests > 0,
+            protocol="http/1.1",
+            connected_ns=connection.connected_ns,
+            started_ns=self._first_ns,
+        )
         self._requests += 1
         record.operation = operation = head.operation
         record.request_headers = {name: value for name, value in head.fields.items() if name in REQUEST_HEADERS}

@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pytest_chaos.wire.acts import Exchange, How
-from pytest_chaos.wire.identify import find, needs_body
 from pytest_chaos.wire.kinds import BODY_LIMIT
 from pytest_chaos.wire.messages import HEAD_LIMIT, BadMessage, Body, Head, build, parse_response
-from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, new_hash
+from pytest_chaos.wire.record import RESPONSE_HEADERS, Record
+from pytest_chaos.wire.request_body import RequestBody
 from pytest_chaos.wire.stub import Answer, Request
-from pytest_chaos.wire.table import Plan, pattern
+from pytest_chaos.wire.table import Plan
 
 if TYPE_CHECKING:
     from pytest_chaos.wire.http1 import Http1
@@ -33,13 +33,8 @@ class Http1Exchange(Exchange):
         self.left_ns: int | None = None
         self._out: list[bytes] | None = [raw]
         self._waiting = 0
-        self._hash = new_hash()
+        self._asked = RequestBody(record, http.link.identify, keep=http.link.stub is not None)
         self._complete: asyncio.Future[None] | None = None
-        marked = [
-            spec for operation, spec in http.link.identify.items() if pattern(operation).fullmatch(head.operation)
-        ]
-        self._marker = marked[0] if marked else ""
-        self._kept = bytearray() if http.link.stub is not None or needs_body(self._marker) else None
         self._answer_head = b""
         self._answer_body: Body | None = None
         self._held = bytearray()
@@ -56,9 +51,7 @@ class Http1Exchange(Exchange):
         """Take (the next) bytes of the body: as they came, and what they carry."""
         self.record.request_bytes += len(raw)
         if content:
-            self._hash.update(content)
-            if self._kept is not None and len(self._kept) <= BODY_LIMIT:
-                self._kept += content
+            self._asked.take(content)
         if self._out is not None:
             self._out.append(raw)
             self._waiting += len(raw)
@@ -70,14 +63,7 @@ class Http1Exchange(Exchange):
             self._request_done()
 
     def _request_done(self) -> None:
-        record = self.record
-        record.sent_ns = self.world.now()
-        if record.request_bytes > 0 and (not self.body.done or self._hash is not None):
-            record.body_hash = self._hash.hexdigest()
-        if self._marker:
-            record.marker = find(
-                self._marker, path=self._head.target, headers=self._head.fields, body=bytes(self._kept or b"")
-            )
+        self._asked.done(self.world.now(), path=self._head.target, headers=self._head.fields)
         if self._complete is not None and not self._complete.done():
             self._complete.set_result(None)
         if self._http.link.stub is not None and self._out is None and not self._own_answer:
@@ -118,9 +104,7 @@ class Http1Exchange(Exchange):
         self.forwarded = True
         record, head = self.record, self._head
         record.forwarded_ns = self.world.now()
-        asked = Request(
-            operation=head.operation, target=head.target, headers=head.fields, body=bytes(self._kept or b"")
-        )
+        asked = Request(operation=head.operation, target=head.target, headers=head.fields, body=self._asked.kept)
         answer, effect = stub.serve(asked)
         if effect is not None:
             self.world.effect({**effect, "attempt": record.id})
@@ -150,7 +134,7 @@ class Http1Exchange(Exchange):
                 self._http.from_callee(rest)
 
     def _read(self, data: bytes, parts: list[bytes]) -> bytes | None:
-        """Sort bytes into the answer's ``parts``; give what lies behind its end, None when the connection changed hands."""
+        """Sort bytes into the answer's ``parts``; give what lies behind its end, None after a switch."""
         while data and not self._answered_whole():
             if self._answer_body is not None:
                 size, _ = self._answer_body.feed(data)

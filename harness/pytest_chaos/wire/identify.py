@@ -1,4 +1,4 @@
-"""Where in a request its marker, key or amount stands: ``header:Name``, ``json:/a/b``, ``path:2``, ``pb:3`` (protobuf field). Pure."""
+"""Where in a request its marker, key or amount stands: ``header:Name``, ``json:/a/b``, ``path:2``, ``pb:3/1``. Pure."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Param:
     required: bool = False
     nullable: bool = False
 
-    def wrong(self, value: object) -> str:
+    def wrong(self, value: object) -> str:  # noqa: PLR0911 - one for each shape
         """Say what the value must be, or nothing when it is well."""
         if value is None and self.nullable:
             return ""

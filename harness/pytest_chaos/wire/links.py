@@ -20,7 +20,10 @@ _AGAIN_S = 0.05
 
 
 class Link:
-    """One directed edge. Its port is held by a bound socket that never listens, so that a closed link refuses and nobody else gets the port."""
+    """One directed edge.
+
+    Its port is held by a bound socket that never listens, so that a closed link refuses and nobody else gets the port.
+    """
 
     def __init__(self, world: World, *, name: str, host: str, identify: Mapping[str, str], stub: Stub | None) -> None:
         self.name, self.stub, self.identify = name, stub, dict(identify)

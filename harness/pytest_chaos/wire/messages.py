@@ -80,7 +80,7 @@ class Body:
 
 
 class Head:
-    """A message's head: ``headers`` in order with lower-case names, ``fields`` the same joined, and how the body is framed."""
+    """A message's head: ``headers`` in order with lower-case names, ``fields`` the same joined."""
 
     __slots__ = ("fields", "headers", "keep_alive", "method", "status", "target")
 

@@ -26,10 +26,20 @@ class Ops:
         self._quit = quit_
         self._links: dict[str, Link] = {}
         self._ops: dict[str, Callable[[Fields], dict[str, Any]]] = {
-            "open_link": self._open_link, "close_link": self._close_link, "set_upstream": self._set_upstream, "install": self._install,
-            "uninstall": self._uninstall, "rules": self._rules, "reset": self._reset, "mark": self._mark, "release": self._release,
-            "stub_reset": self._stub_reset, "ping": self._ping, "stats": self._stats, "quit": self._leave,
-        }  # fmt: skip
+            "open_link": self._open_link,
+            "close_link": self._close_link,
+            "set_upstream": self._set_upstream,
+            "install": self._install,
+            "uninstall": self._uninstall,
+            "rules": self._rules,
+            "reset": self._reset,
+            "mark": self._mark,
+            "release": self._release,
+            "stub_reset": self._stub_reset,
+            "ping": self._ping,
+            "stats": self._stats,
+            "quit": self._leave,
+        }
 
     def run(self, op: object, fields: Fields) -> dict[str, Any]:
         """Carry one request out and give the answer's fields."""
@@ -147,17 +157,25 @@ class Ops:
         del fields
         return {
             "rules": [
-                {"schedule": active.schedule, "owner": active.owner, "rule": to_json(active.rule), "seen": active.seen, **_hits(active)}
+                {
+                    "schedule": active.schedule,
+                    "owner": active.owner,
+                    "rule": to_json(active.rule),
+                    "seen": active.seen,
+                    **_hits(active),
+                }
                 for active in self._world.table.active()
             ],
             "links": {
                 link.name: {
-                    "port": link.port, "listening": link.listening, "upstream": None if link.upstream is None else "{}:{}".format(*link.upstream),
+                    "port": link.port,
+                    "listening": link.listening,
+                    "upstream": None if link.upstream is None else "{}:{}".format(*link.upstream),
                     "connections": len(link.connections),
                 }
                 for link in self._links.values()
             },
-        }  # fmt: skip
+        }
 
     def _release(self, fields: Fields) -> dict[str, Any]:
         rule, attempt = _text(fields, "rule"), _text(fields, "attempt")
@@ -192,9 +210,12 @@ class Ops:
         world = self._world
         connections = sum(len(link.connections) for link in self._links.values())
         return {
-            "links": len(self._links), "connections": connections, "open": len(world.open), "rules": len(world.table.active()),
+            "links": len(self._links),
+            "connections": connections,
+            "open": len(world.open),
+            "rules": len(world.table.active()),
             "up_s": (world.now() - world.started_ns) / 1e9,
-        }  # fmt: skip
+        }
 
     def _leave(self, fields: Fields) -> dict[str, Any]:
         del fields
@@ -215,7 +236,7 @@ def _upstream(fields: Fields) -> tuple[str, int] | None:
 
 
 def _identify(fields: Fields) -> dict[str, str]:
-    specs = fields.get("identify") or {}
+    specs: object = fields.get("identify") or {}
     if not isinstance(specs, dict) or not all(isinstance(spec, str) for spec in specs.values()):
         msg = f"identify={specs!r:.80}: must be an object of operations to json:, header: or path: strings"
         raise ChaosError(msg)
@@ -229,8 +250,10 @@ def _operation(name: str, plain: object) -> StubOperation:
     for field in ("dedupe", "key", "marker", "amount_minor"):
         if spec := getattr(built, field):
             identify.check(str(spec), where=f"operations[{name!r}].{field}")
-    if not isinstance(built.status, int) or not 200 <= built.status <= 599:
-        msg = f"operations[{name!r}].status={built.status!r:.80}: must be a whole number from 200 to 599"
+    codes = (*range(17), 200) if name.startswith("/") else range(200, 600)
+    if built.status not in codes:
+        range_ = "a gRPC code from 0 to 16" if name.startswith("/") else "a whole number from 200 to 599"
+        msg = f"operations[{name!r}].status={built.status!r:.80}: must be {range_}"
         raise ChaosError(msg)
     return built
 

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 REQUEST_HEADERS = frozenset({
-    "idempotency-key", "x-correlation-id", "traceparent", "tracestate", "baggage", "grpc-timeout", "grpc-previous-rpc-attempts",
-    "x-request-id", "retry-after", "content-type",
+    "idempotency-key", "x-correlation-id", "traceparent", "tracestate", "baggage", "grpc-timeout",
+    "grpc-previous-rpc-attempts", "x-request-id", "retry-after", "content-type",
 })  # fmt: skip
 RESPONSE_HEADERS = frozenset(
     {"x-correlation-id", "retry-after", "content-type", "grpc-message", "grpc-retry-pushback-ms"}
 )
 _ALWAYS = ("id", "link", "connection", "reused", "protocol", "connected_ns", "started_ns")
 _SOMETIMES = (
-    "operation", "sent_ns", "forwarded_ns", "answered_ns", "ended_ns", "closed_by", "status", "grpc_status", "upstream_status",
-    "upstream_grpc_status", "error", "request_headers", "response_headers", "body_hash", "request_bytes", "response_bytes", "marker",
-    "faults",
+    "operation", "sent_ns", "forwarded_ns", "answered_ns", "ended_ns", "closed_by", "status", "grpc_status",
+    "upstream_status", "upstream_grpc_status", "error", "request_headers", "response_headers", "body_hash",
+    "request_bytes", "response_bytes", "marker", "faults",
 )  # fmt: skip
 
 
 class Record:
     """The growing form of :class:`pytest_chaos.model.attempt.Attempt`: same fields, same meaning.
 
-    ``started_ns``/``sent_ns``: first and last byte of the request from the caller; ``forwarded_ns``: first byte of it handed to the callee
-    (or the stub's work done); ``answered_ns``: first byte of the answer given to the caller.
+    ``started_ns``/``sent_ns``: first and last byte of the request from the caller; ``forwarded_ns``: first byte of it
+    handed to the callee (or the stub's work done); ``answered_ns``: first byte of the answer given to the caller.
     """
 
     __slots__ = (*_ALWAYS, *_SOMETIMES)
 
     def __init__(
-        self, *, id: str, link: str, connection: str, reused: bool, protocol: str, connected_ns: int, started_ns: int
+        self,
+        *,
+        attempt: str,
+        link: str,
+        connection: str,
+        reused: bool,
+        protocol: str,
+        connected_ns: int,
+        started_ns: int,
     ) -> None:
-        self.id, self.link, self.connection, self.reused, self.protocol = id, link, connection, reused, protocol
+        self.id, self.link, self.connection, self.reused, self.protocol = attempt, link, connection, reused, protocol
         self.connected_ns, self.started_ns = connected_ns, started_ns
         self.operation = self.closed_by = self.error = self.body_hash = self.marker = ""
         self.sent_ns: int | None = None
@@ -75,8 +82,3 @@ def op_key(headers: dict[str, str]) -> str:
         or headers.get("idempotency-key")
         or headers.get("traceparent", "").partition("-")[2].partition("-")[0]
     )
-
-
-def new_hash() -> hashlib.blake2b:
-    """Start the hash of a request's body."""
-    return hashlib.blake2b(digest_size=8)

@@ -21,7 +21,7 @@ class Spool:
         self._size = 0
 
     def add(self, kind: str, record: dict[str, Any]) -> None:
-        """Append one record of a kind (``a`` attempt, ``e`` effect, ``h`` hit); it is in the file after the next flush."""
+        """Append one record: ``a`` attempt, ``e`` effect, ``h`` hit; it is in the file after the next flush."""
         line = json.dumps({"k": kind, **record}, separators=(",", ":"))
         self._lines.append(line)
         self._size += len(line)

@@ -1,4 +1,4 @@
-"""A scripted dependency: operations in, answers and effects out. Pure: wire puts the answers on the connection and the effects on the spool."""
+"""A scripted dependency: operations in, answers and effects out. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_chaos.wire.identify import find
 from pytest_chaos.wire.table import pattern
 
 _NOT_FOUND = 404
-_FIRST_ERROR = 400
+_WELL = (0, *range(200, 400))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a stub is asked: ``operation`` as on an attempt, the target with its query, lower-case headers, the whole body."""
+    """What a stub is asked: the attempt's operation, the target with its query, lower-case headers, the whole body."""
 
     operation: str
     target: str
@@ -35,7 +35,7 @@ class Request:
 
 
 def make_answer(status: int, body: object, headers: Mapping[str, str]) -> Answer:
-    """Build an answer; text goes out as text, anything else but None as JSON, unless ``headers`` name a content type."""
+    """Build an answer; text goes out as text, anything but None as JSON, unless ``headers`` name a content type."""
     given = dict(headers)
     named = any(name.lower() == "content-type" for name in given)
     if body is None:
@@ -73,7 +73,7 @@ class Stub:
         repeat = self._find(asked.dedupe, request)
         if repeat and (name, repeat) in self._stored:
             return self._stored[name, repeat], None
-        works = asked.effect and asked.status < _FIRST_ERROR
+        works = asked.effect and asked.status in _WELL
         self._effects += works
         answer = make_answer(asked.status, _filled(asked.body, self._effects), asked.headers)
         if repeat:
@@ -87,9 +87,12 @@ class Stub:
 
     def _effect(self, asked: StubOperation, request: Request, repeat: str) -> dict[str, Any]:
         row: dict[str, Any] = {
-            "node": self.name, "ledger": self.name, "key": self._find(asked.key, request) or repeat,
-            "marker": self._find(asked.marker, request), "operation": request.operation,
-        }  # fmt: skip
+            "node": self.name,
+            "ledger": self.name,
+            "key": self._find(asked.key, request) or repeat,
+            "marker": self._find(asked.marker, request),
+            "operation": request.operation,
+        }
         amount = self._find(asked.amount_minor, request)
         if amount.lstrip("-").isdecimal():
             row["amount_minor"] = int(amount)

@@ -1,4 +1,4 @@
-"""The active rules, and what they decide for one request: a function of seed, rules and what was counted before. No I/O, no clock."""
+"""The active rules, and what they decide for one request: by seed, rules and what was counted before. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Active:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a decision may depend on: the request's line and headers (lower-case names), and the key of its logical operation."""
+    """What a decision may depend on: operation, protocol, headers (lower-case names), the logical operation."""
 
     operation: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What happens to a request before it is forwarded, and to its answer; in the order in which the rules were installed."""
+    """What happens to a request before it is forwarded, and to its answer; in the order of the rules' installation."""
 
     request: tuple[Step, ...] = ()
     response: tuple[Step, ...] = ()
@@ -79,7 +79,7 @@ class Table:
         self._by_link: dict[str, list[Active]] = {}
 
     def install(self, schedule: str, owner: str, rules: Sequence[WireRule]) -> list[Active]:
-        """Put (checked) rules in force in place of the schedule's former ones; give those that are lifted by it."""
+        """Put (checked) rules in force in place of the schedule's former ones; give those that this lifts."""
         lifted = self._schedules.pop(schedule, [])
         self._schedules[schedule] = [
             Active(rule=rule, schedule=schedule, owner=owner, phase=phase_of(rule)) for rule in rules
@@ -125,7 +125,8 @@ class Table:
 
     def decide(self, link: str, facts: Facts) -> Plan:
         """Count one request of a link with every rule that it matches and tell what happens to it."""
-        request, response = [], []
+        request: list[Step] = []
+        response: list[Step] = []
         for active in self._by_link.get(link, ()):
             if active.phase not in ("request", "response") or not matches(active.rule, facts):
                 continue

@@ -1,4 +1,4 @@
-"""What every connection shares: the rules, the spool, the clock, who waits for what, the stubs and the open attempts."""
+"""What every connection shares: rules, spool, clock, who waits for what, stubs and open attempts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class World:
         self.spool = spool
         self.stubs: dict[str, Stub] = {}
         self.open: dict[str, Record] = {}
-        self.tell: Callable[[dict[str, Any]], None] = lambda event: None
+        self.tell: Callable[[dict[str, Any]], None] = lambda _: None
         self.started_ns = self.now()
         self._attempts = itertools.count(1)
         self._connections = itertools.count(1)
@@ -44,9 +44,14 @@ class World:
     ) -> Record:
         """Begin an attempt; it is open until :meth:`end`."""
         record = Record(
-            id=f"a{next(self._attempts)}", link=link, connection=connection, reused=reused, protocol=protocol, connected_ns=connected_ns,
+            attempt=f"a{next(self._attempts)}",
+            link=link,
+            connection=connection,
+            reused=reused,
+            protocol=protocol,
+            connected_ns=connected_ns,
             started_ns=started_ns,
-        )  # fmt: skip
+        )
         self.open[record.id] = record
         return record
 

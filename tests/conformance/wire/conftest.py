@@ -157,7 +157,7 @@ class Callee:
                     return b"".join(parts)
                 return self.rfile.read(int(self.headers.get("content-length", 0)))
 
-            do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = answer
+            do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = answer  # noqa: N815 - http.server's own names
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

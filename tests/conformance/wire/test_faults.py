@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -53,10 +54,12 @@ def test_status_answers_in_the_callees_place_and_keeps_the_connection(wire, call
     assert len(callee.asked) == 2
     attempts = wire.attempts(4)
     assert [row.get("faults") for row in attempts] == [["f1"], ["f1"], None, None]
-    assert "forwarded_ns" not in attempts[0] and "upstream_status" not in attempts[0]
+    assert "forwarded_ns" not in attempts[0]
+    assert "upstream_status" not in attempts[0]
     assert len({row["connection"] for row in attempts}) == 1
     hits = wire.lift()["r1"]
-    assert hits["hits"] == 2 and hits["first_ns"] < hits["last_ns"]
+    assert hits["hits"] == 2
+    assert hits["first_ns"] < hits["last_ns"]
     assert len(wire.rows("h")) == 2
 
 
@@ -140,7 +143,8 @@ def test_a_caller_that_gives_up_ends_a_hold(wire, callee, base):
     with pytest.raises(httpx.ReadTimeout):
         httpx.get(base + "/x", timeout=0.1)
     (attempt,) = wire.attempts()
-    assert attempt["closed_by"] == "caller" and "forwarded_ns" not in attempt
+    assert attempt["closed_by"] == "caller"
+    assert "forwarded_ns" not in attempt
     assert callee.asked == []
 
 
@@ -278,10 +282,8 @@ def test_the_callee_gone_while_a_request_is_held_is_what_the_caller_sees(wire, t
     closed.set()
     time.sleep(0.1)
     wire.lift()
-    try:
+    with contextlib.suppress(ConnectionResetError):
         assert sock.recv(1) == b""
-    except ConnectionResetError:
-        pass
     assert wire.attempts()[0]["error"] == "eof"
 
 
@@ -303,8 +305,8 @@ def test_no_upstream_is_refused_at_once_and_the_port_stays(wire, callee, raw, ba
 def test_an_upstream_that_refuses_resets_the_caller(wire, raw):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    sock = raw(wire.link(f"127.0.0.1:{port}"))
+    link = wire.link(f"127.0.0.1:{port}")
     with pytest.raises(ConnectionResetError):
-        sock.recv(1)
+        raw(link).recv(1)
     (attempt,) = wire.attempts()
     assert (attempt["error"], attempt["closed_by"]) == ("refused", "callee")

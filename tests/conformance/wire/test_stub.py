@@ -10,9 +10,13 @@ import httpx
 import pytest
 
 CHARGE = {
-    "status": 201, "body": {"id": "ch-{seq}"}, "dedupe": "header:Idempotency-Key", "key": "header:Idempotency-Key", "marker": "json:/orderId",
+    "status": 201,
+    "body": {"id": "ch-{seq}"},
+    "dedupe": "header:Idempotency-Key",
+    "key": "header:Idempotency-Key",
+    "marker": "json:/orderId",
     "amount_minor": "json:/amount",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -42,9 +46,18 @@ def test_an_operation_answers_and_is_an_effect(wire, base):
     (effect,) = wire.rows("e")
     (attempt,) = wire.attempts()
     assert effect == {
-        "k": "e", "id": "e1", "source": "stub", "at_ns": effect["at_ns"], "node": "acquirer", "ledger": "acquirer", "key": "k1", "marker": "o1",
-        "operation": "POST /charges", "amount_minor": 10, "attempt": attempt["id"],
-    }  # fmt: skip
+        "k": "e",
+        "id": "e1",
+        "source": "stub",
+        "at_ns": effect["at_ns"],
+        "node": "acquirer",
+        "ledger": "acquirer",
+        "key": "k1",
+        "marker": "o1",
+        "operation": "POST /charges",
+        "amount_minor": 10,
+        "attempt": attempt["id"],
+    }
     assert (attempt["marker"], attempt["upstream_status"], attempt["status"]) == ("o1", 201, 201)
     assert attempt["forwarded_ns"] <= effect["at_ns"] <= attempt["ended_ns"]
 

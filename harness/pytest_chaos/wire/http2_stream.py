@@ -1,0 +1,221 @@
+"""One HTTP/2 stream, most of the time a gRPC call: its answer, given as it comes or held for the plan's steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_chaos.wire import frames
+from pytest_chaos.wire.acts import How
+from pytest_chaos.wire.frames import Frame, Header
+from pytest_chaos.wire.grpc import OF_HTTP, UNAVAILABLE, deadline_passed
+from pytest_chaos.wire.http2_held import HeldAnswer, answer_headers, reset_headers, status_headers
+from pytest_chaos.wire.http2_request import Http2Request
+from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, joined
+from pytest_chaos.wire.stub import Answer
+from pytest_chaos.wire.table import Plan
+
+if TYPE_CHECKING:
+    from pytest_chaos.wire.http2 import Http2
+
+_HELD_LIMIT = 16 * 1024
+"""Bytes of an answer that are held without giving credit for them: less than any usual window."""
+_OK, _UNKNOWN = 200, 2
+
+
+class Http2Stream(Http2Request):
+    """The whole exchange."""
+
+    def __init__(
+        self, http: Http2, number: int, record: Record, plan: Plan, headers: list[Header], fields: dict[str, str]
+    ) -> None:
+        super().__init__(http, number, record, plan, headers, fields)
+        self._delivering = not plan.response
+        self._begun = False
+        self._held = HeldAnswer()
+
+    def answer_headers(self, headers: list[Header], *, end: bool) -> None:
+        """Take the callee's headers or trailers."""
+        fields = joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+        record = self.record
+        status = int(fields[":status"]) if fields.get(":status", "").isdecimal() else None
+        if status is not None and status >= _OK:
+            record.upstream_status = None if self._grpc and status == _OK else status
+        if fields.get("grpc-status", "").isdecimal():
+            record.upstream_grpc_status = int(fields["grpc-status"])
+        record.response_headers.update({name: value for name, value in fields.items() if name in RESPONSE_HEADERS})
+        self._answer_ended = self._answer_ended or end
+        if self._delivering:
+            self._give_headers(headers, end=end)
+        elif status is None:
+            self._held.trailers = headers
+        else:
+            self._held.heads.append(headers)
+        if end:
+            self._answer_done()
+
+    def answer_data(self, frame: Frame) -> None:
+        """Take a DATA frame of the callee."""
+        self._answer_ended = self._answer_ended or bool(frame.flags & frames.END_STREAM)
+        size = len(frame.raw) - frames.HEAD
+        if self._delivering and not self.ended:
+            self.record.response_bytes += size
+            self._http.to_caller.append(frames.renumbered(frame, self.id))
+        elif self.ended or self.dropped:
+            self._credit_callee(size)
+        else:
+            content = frame.content()
+            self._held.data += content
+            self._credit_callee(size - len(content))
+            if len(self._held.data) > _HELD_LIMIT:
+                self._overfull()
+        if self._answer_ended:
+            self._answer_done()
+
+    def _overfull(self) -> None:
+        """More cannot be held: its windows are the caller's. What is to be given is played now, else dropped."""
+        if not self.gives:
+            self.dropped = True
+            self._credit_callee(len(self._held.take(len(self._held.data))))
+        elif not self.busy:
+            self.answered()
+
+    def _credit_callee(self, size: int) -> None:
+        self._http.to_callee.append(frames.window_update(0, size))
+        if not self._answer_ended and self.callee_id is not None:
+            self._http.to_callee.append(frames.window_update(self.callee_id, size))
+
+    def _answer_done(self) -> None:
+        if self.ended:
+            self._forget()
+        elif self._delivering:
+            self._finish()
+        elif not self.busy:
+            self.answered()
+
+    def _give_headers(self, headers: list[Header], *, end: bool) -> None:
+        record = self.record
+        record.answered_ns = record.answered_ns or self.world.now()
+        record.status = record.upstream_status
+        if end:
+            record.grpc_status = record.upstream_grpc_status
+        self._begun = True
+        self._http.to_caller.append(self._http.caller_writer.frames(self.id, headers, end=end))
+
+    def _finish(self) -> None:
+        record = self.record
+        if self._grpc and record.grpc_status is None and record.upstream_status is not None:
+            record.grpc_status = OF_HTTP.get(record.upstream_status, _UNKNOWN)
+        self.end()
+        self._forget()
+
+    def deliver(self) -> None:
+        """Give what is held and what follows."""
+        self._delivering = True
+        while self.deliver_part(_HELD_LIMIT, begin=not self._begun):
+            pass
+
+    def deliver_part(self, size: int, *, begin: bool) -> bool:
+        """Give the headers (at the beginning) and so many bytes of DATA; the trailers with the last of it."""
+        if self.ended:
+            return False
+        held, whole = self._held, self._answer_ended
+        if begin:
+            heads, held.heads = held.heads, []
+            for headers in heads:
+                bare = whole and not held.data and held.trailers is None
+                self._give_headers(headers, end=bare and headers is heads[-1])
+        part = held.take(size)
+        last = whole and not held.data
+        if part:
+            self.record.response_bytes += len(part)
+            flags = frames.END_STREAM if last and held.trailers is None else 0
+            self._http.to_caller.append(frames.build(frames.DATA, flags, self.id, part))
+        if last and held.trailers is not None:
+            self._give_headers(held.trailers, end=True)
+        if last:
+            self._finish()
+        self._http.flush()
+        return bool(held.data)
+
+    def answer(self, answer: Answer, *, grpc_code: int | None, message: str) -> None:
+        """Give an answer of wire's own."""
+        record = self.record
+        if grpc_code is None:
+            headers, body = answer_headers(answer), answer.body[:_HELD_LIMIT]
+            record.status = answer.status
+            record.grpc_status = OF_HTTP.get(answer.status, _UNKNOWN) if self._grpc else None
+        else:
+            headers, body = status_headers(grpc_code, message, begun=self._begun), b""
+            record.grpc_status = grpc_code
+        if self._fields.get(":method") == "HEAD":
+            body = b""
+        record.answered_ns = record.answered_ns or self.world.now()
+        self._http.to_caller.append(self._http.caller_writer.frames(self.id, headers, end=not body))
+        if body:
+            self._http.to_caller.append(frames.build(frames.DATA, frames.END_STREAM, self.id, body))
+        self._drop()
+        self.end()
+        self._close()
+
+    def cut(self, how: How, *, error: str) -> None:
+        """End the stream; a gRPC caller sees UNAVAILABLE, as it does when a connection breaks under a call."""
+        if self._grpc and how == "reset":
+            headers = reset_headers(begun=self._begun)
+            self._http.to_caller.append(self._http.caller_writer.frames(self.id, headers, end=True))
+            self.record.grpc_status = UNAVAILABLE
+        else:
+            code = frames.CANCEL if error == "eof" else frames.INTERNAL_ERROR
+            self._http.to_caller.append(frames.rst_stream(self.id, code))
+            self._request_ended = True
+        self._drop()
+        self.end(error=error, closed_by="wire")
+        self._close()
+
+    def _drop(self) -> None:
+        """Throw away what is held, and tell the callee that nobody waits."""
+        self._http.to_callee.append(frames.window_update(0, len(self._held.take(len(self._held.data)))))
+        if self.callee_id is not None and not self._answer_ended:
+            self._http.to_callee.append(frames.rst_stream(self.callee_id, frames.CANCEL))
+        self._answer_ended = True
+
+    def _close(self) -> None:
+        """After the last frame to the caller: it need not send the rest of its request."""
+        if not self._request_ended:
+            self._http.to_caller.append(frames.rst_stream(self.id, frames.NO_ERROR))
+        self._http.forget(self.id)
+        self._http.flush()
+
+    # how it ends
+
+    def caller_reset(self, code: int) -> None:
+        """The caller gave up (or has enough)."""
+        if self.callee_id is not None:
+            self._http.to_callee.append(frames.rst_stream(self.callee_id, code))
+        self._answer_ended = self._request_ended = True
+        self._drop()
+        late = deadline_passed(self._fields.get("grpc-timeout", ""), self.world.now() - self.record.started_ns)
+        self.end(error="timeout" if late else "reset", closed_by="caller")
+        self._http.forget(self.id)
+
+    def caller_credit(self, frame: Frame) -> None:
+        """Pass the caller's credit on."""
+        if self.callee_id is not None and not self._answer_ended:
+            self._http.to_callee.append(frames.renumbered(frame, self.callee_id))
+
+    def callee_reset(self, code: int) -> None:
+        """The callee gave up, or refused to begin."""
+        refused = code == frames.REFUSED_STREAM
+        if refused:
+            self.record.forwarded_ns = None  # certainly not worked on (RFC 9113, 8.7)
+        self._answer_ended = True
+        self._http.to_caller.append(frames.rst_stream(self.id, code))
+        self.end(error="refused" if refused else "reset", closed_by="callee")
+        self._http.forget(self.id)
+
+    def not_taken(self, *, told: bool) -> None:
+        """The callee went away without beginning this one; unless GOAWAY has told the caller, it is reset."""
+        self.record.forwarded_ns = None
+        if not told:
+            self._http.to_caller.append(frames.rst_stream(self.id, frames.REFUSED_STREAM))
+        self.end(error="refused", closed_by="callee")
+        self._http.forget(self.id)

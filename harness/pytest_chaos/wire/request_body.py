@@ -1,0 +1,43 @@
+"""What is kept of a request's body while it passes: its hash, and as much of it as its marker or a stub needs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from pytest_chaos.wire.identify import find, needs_body
+from pytest_chaos.wire.kinds import BODY_LIMIT
+from pytest_chaos.wire.record import Record
+from pytest_chaos.wire.table import pattern
+
+
+class RequestBody:
+    """Fills in a record's ``body_hash`` (BLAKE2b, 8 bytes) and ``marker``, as the link's ``identify`` says."""
+
+    __slots__ = ("_hash", "_kept", "_marker", "_record")
+
+    def __init__(self, record: Record, identify: Mapping[str, str], *, keep: bool) -> None:
+        self._record = record
+        self._hash = hashlib.blake2b(digest_size=8)
+        marked = (spec for operation, spec in identify.items() if pattern(operation).fullmatch(record.operation))
+        self._marker = next(marked, "")
+        self._kept = bytearray() if keep or needs_body(self._marker) else None
+
+    def take(self, content: bytes) -> None:
+        """Take the next bytes, without their framing."""
+        self._hash.update(content)
+        if self._kept is not None and len(self._kept) < BODY_LIMIT:
+            self._kept += content
+
+    def done(self, now_ns: int, *, path: str, headers: Mapping[str, str]) -> None:
+        """The request is complete."""
+        record = self._record
+        record.sent_ns = now_ns
+        record.body_hash = self._hash.hexdigest()
+        if self._marker:
+            record.marker = find(self._marker, path=path, headers=headers, body=self.kept)
+
+    @property
+    def kept(self) -> bytes:
+        """The body, up to 16 MiB, where somebody needs it."""
+        return bytes(self._kept or b"")
