@@ -29,11 +29,12 @@ QUICK = {
     "EMAIL_BACKOFF_BASE_S": "0.05",
     "ANALYTICS_BACKOFF_BASE_S": "0.02",
     "ANALYTICS_BACKOFF_CAP_S": "0.1",
+    "KAFKA_SESSION_TIMEOUT_S": "1",
 }
 NOWHERE = "http://127.0.0.1:9"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stub() -> Iterator[Callable[..., Stub]]:
     """Make stubs."""
     made: list[Stub] = []
@@ -47,13 +48,13 @@ def stub() -> Iterator[Callable[..., Stub]]:
         one.close()
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Make services; they are started by their users and killed at the end."""
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Make services, each with a data folder of its own; they are started by their users and killed at the end."""
     made: list[Service] = []
 
     def make(name: str, **env: str) -> Service:
-        made.append(Service(name, tmp_path, {**QUICK, **env}))
+        made.append(Service(name, tmp_path_factory.mktemp(name), {**QUICK, **env}))
         return made[-1]
 
     yield make
@@ -61,20 +62,23 @@ def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         one.close()
 
 
-@pytest.fixture
-def shop(service: Callable[..., Service], stub: Callable[..., Stub]) -> Callable[..., Any]:
+@pytest.fixture(scope="module")
+def one_shop(service: Callable[..., Service], stub: Callable[..., Stub]) -> Shop:
     """Start inventory, payments, a stub between orders and payments that forwards, and orders."""
+    return Shop(service, stub)
 
-    def start(**env: str) -> Shop:
-        return Shop(service, stub, env)
 
-    return start
+@pytest.fixture
+def shop(one_shop: Shop) -> Shop:
+    """Give the shop with nothing wrong and nothing seen."""
+    one_shop.reset()
+    return one_shop
 
 
 class Shop:
     """The part of the shop that takes orders."""
 
-    def __init__(self, service: Callable[..., Service], stub: Callable[..., Stub], env: dict[str, str]) -> None:
+    def __init__(self, service: Callable[..., Service], stub: Callable[..., Stub], **env: str) -> None:
         self.acquirer = stub()
         self.inventory = service("inventory")
         self.payments = service("payments", ACQUIRER_URL=self.acquirer.url)
@@ -82,6 +86,17 @@ class Shop:
         self.orders = service("orders", PAYMENTS_URL=self.between.url, INVENTORY_TARGET=self.inventory.target, **env)
         for one in (self.inventory, self.payments, self.orders):
             one.start()
+
+    def reset(self) -> None:
+        """Take every fault away, and everything that happened for granted."""
+        for stub in (self.between, self.acquirer):
+            stub.reset()
+        eventually(self.at_rest)
+        self._old = {row["key"] for row in self.orders.rows("orders")}
+
+    def new_orders(self) -> list[dict[str, Any]]:
+        """List the orders since the reset."""
+        return [row for row in self.orders.rows("orders") if row["key"] not in self._old]
 
     def order(self, *, key: str = "", quantity: int = 2, product: str = "book") -> Any:
         """Place an order of 500 a piece."""
@@ -125,7 +140,7 @@ def _broker(kind: str, home: Path) -> Iterator[str]:
         )
     try:
         eventually(lambda: process.poll() is None and _listens(plan.ports["tcp"]), within_s=40)
-        yield recipe.address(plan.direct)
+        yield recipe.address(f"127.0.0.1:{plan.ports['tcp']}")
     finally:
         os.killpg(process.pid, 9)
         process.wait()

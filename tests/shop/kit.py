@@ -61,11 +61,8 @@ class Stub:
     """An HTTP dependency. ``effects`` holds what was done, once a key; ``answer`` may refuse, ``lose`` and ``hold`` act after the work."""
 
     def __init__(self, *, forward: str = "") -> None:
-        self.requests: list[Request] = []
         self.effects: dict[str, Request] = {}
-        self.answer: Callable[[Request], Answer | None] = lambda _: None
-        self.lose: Callable[[Request], bool] = lambda _: False
-        self.after: Callable[[Request], None] = lambda _: None
+        self.reset()
         self._onward = httpx.Client(base_url=forward, timeout=10.0) if forward else None
         self._lock = threading.Lock()
         stub = self
@@ -89,6 +86,17 @@ class Stub:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def reset(self) -> None:
+        """Answer everything well, and forget the requests, though not the effects."""
+        self.requests: list[Request] = []
+        self.answer: Callable[[Request], Answer | None] = lambda _: None
+        self.lose: Callable[[Request], bool] = lambda _: False
+        self.after: Callable[[Request], None] = lambda _: None
+
+    def new_effects(self) -> int:
+        """Count the effects of the requests since the reset."""
+        return sum(request in self.effects.values() for request in self.requests)
 
     def of(self, path: str) -> list[Request]:
         """List the requests for a path."""
@@ -149,11 +157,13 @@ class Service:
             **env,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Lock()
         # Fresh connections: a kept one would outlive the process that it leads to.
         self._client = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))  # noqa: S501 - no TLS here
 
     def start(self, **env: str) -> Service:
         """Start it and wait until it answers."""
+        self.kill()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"services_under_test.{self.name}"],
@@ -166,9 +176,11 @@ class Service:
 
     def kill(self) -> None:
         """Kill it without a word."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
+        with self._ending:
+            if self._process:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
 
     def close(self) -> None:
         """Kill it and forget it."""

@@ -12,24 +12,25 @@ import grpc
 import httpx
 
 from protos import inventory_pb2, inventory_pb2_grpc, order_pb2, order_pb2_grpc
+from tests.shop.conftest import Shop
 from tests.shop.kit import Service, Stub, eventually
 
 
-def test_a_key_is_one_order_with_one_answer(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_a_key_is_one_order_with_one_answer(shop: Shop) -> None:
+    run = shop
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: run.order(key="k1"), range(8)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.text for answer in answers}) == 1
     assert run.order(key="k1").text == answers[0].text
     assert run.order(key="k1", quantity=3).status_code == 422
-    assert len(run.orders.rows("orders")) == 1
-    assert len(run.acquirer.effects) == 1
+    assert len(run.new_orders()) == 1
+    assert run.acquirer.new_effects() == 1
     assert run.balanced()
 
 
-def test_correlation_id_reaches_the_last_hop_and_every_answer(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_correlation_id_reaches_the_last_hop_and_every_answer(shop: Shop) -> None:
+    run = shop
     items = [{"productId": "book", "quantity": 1, "price_minor": 500}]
     answer = run.orders.post("/api/orders", {"userId": "u1", "items": items}, **{"x-correlation-id": "c-42"})
     assert answer.headers["x-correlation-id"] == "c-42"
@@ -41,11 +42,11 @@ def test_correlation_id_reaches_the_last_hop_and_every_answer(shop: Callable[...
     assert long.headers["x-correlation-id"] not in ("", "x" * 129)
 
 
-def test_grpc_places_the_same_order_once(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_grpc_places_the_same_order_once(shop: Shop) -> None:
+    run = shop
     with grpc.insecure_channel(run.orders.target) as channel:
         stub = order_pb2_grpc.OrderServiceStub(channel)
-        items = [order_pb2.OrderItem(product_id="book", quantity=2, price_minor=250)]
+        items = [order_pb2.OrderItem(product_id="book", quantity=1, price_minor=500)]
         request = order_pb2.CreateOrderRequest(user_id="u2", items=items, idempotency_key="g1", marker="m1")
         first, call = stub.CreateOrder.with_call(request, timeout=5, metadata=[("x-correlation-id", "c-9")])
         again = stub.CreateOrder(request, timeout=5)
@@ -62,8 +63,8 @@ def test_grpc_places_the_same_order_once(shop: Callable[..., Any]) -> None:
     assert [order.id for order in listed.orders] == [first.order.id]
 
 
-def test_a_lost_answer_charges_once(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_a_lost_answer_charges_once(shop: Shop) -> None:
+    run = shop
     run.between.lose = lambda request: request.number == 0
     assert run.order().status_code == 201
     first, second = run.between.of("/payments")
@@ -72,28 +73,29 @@ def test_a_lost_answer_charges_once(shop: Callable[..., Any]) -> None:
         second.body,
         second.headers["x-correlation-id"],
     )
-    assert len(run.acquirer.effects) == 1
+    assert run.acquirer.new_effects() == 1
     assert run.balanced()
 
 
-def test_a_payment_that_nobody_knows_of_is_undone(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_a_payment_that_nobody_knows_of_is_undone(shop: Shop) -> None:
+    run = shop
     run.between.lose = lambda request: request.path == "/payments"
-    answer = run.order(key="k1")
+    answer = run.order(key="k5")
     assert answer.status_code in (409, 503)
     eventually(run.at_rest)
     assert run.state(answer.json()["data"]["id"]) == "COMPENSATED"
-    assert {request.path for request in run.acquirer.effects.values()} == {"/charges", "/refunds"}
+    assert {request.path for request in run.acquirer.requests} == {"/charges", "/refunds"}
+    assert run.acquirer.new_effects() == 2
     assert run.balanced()
-    assert run.order(key="k1").status_code == 409
+    assert run.order(key="k5").status_code == 409
 
 
-def test_a_held_payment_is_answered_in_time_and_undone_later(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_a_held_payment_is_answered_in_time_and_undone_later(shop: Shop) -> None:
+    run = shop
     release = threading.Event()
     run.between.after = lambda request: release.wait(5) and None if request.path == "/payments" else None
     began_s = time.monotonic()
-    answer = run.order(key="k1")
+    answer = run.order(key="k6")
     assert time.monotonic() - began_s < 1.5 + 0.3
     assert answer.status_code == 503
     assert answer.json()["data"]["status"] in ("PENDING", "COMPENSATING")
@@ -104,8 +106,8 @@ def test_a_held_payment_is_answered_in_time_and_undone_later(shop: Callable[...,
     assert run.balanced()
 
 
-def test_a_refund_that_fails_at_first_is_repeated_and_does_not_hold_up_the_release(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_a_refund_that_fails_at_first_is_repeated_and_does_not_hold_up_the_release(shop: Shop) -> None:
+    run = shop
     refunds = run.between.of
     run.between.lose = lambda request: request.path == "/payments"
     run.between.answer = lambda request: (503, {}) if "refunds" in request.path and len(refunds(request.path)) < 3 else None
@@ -115,37 +117,37 @@ def test_a_refund_that_fails_at_first_is_repeated_and_does_not_hold_up_the_relea
     assert run.balanced()
 
 
-def test_a_refusal_is_not_repeated(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_a_refusal_is_not_repeated(shop: Shop) -> None:
+    run = shop
     run.acquirer.answer = lambda _: (402, {"error": "no money"})
     answer = run.order()
     assert (answer.status_code, answer.json()["error"]) == (402, "declined")
     assert len(run.between.of("/payments")) == 1
     assert run.order(product="rare", quantity=2).json()["error"] == "out_of_stock"
-    run.acquirer.effects.clear()
     assert run.balanced()
 
 
-def test_an_open_circuit_rejects_at_once_probes_one_at_a_time_and_closes_after_three(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_an_open_circuit_rejects_at_once_probes_one_at_a_time_and_closes_after_three(shop: Shop) -> None:
+    run = shop
+    run.orders.start()  # a circuit that has seen nothing
     run.between.answer = lambda _: (503, {})
     while (answer := run.order()).headers.get("retry-after") is None:
         assert answer.status_code in (409, 503)
     assert len(run.between.requests) == 5
     began_s = time.monotonic()
-    rejected = run.order(key="k1")
+    rejected = run.order(key="k9")
     assert time.monotonic() - began_s < 0.1
     assert (rejected.status_code, rejected.headers["retry-after"], rejected.json()["detail"]) == (503, "1", "circuit_open")
     run.between.answer = lambda _: None
     eventually(run.at_rest)
-    assert run.order(key="k1").status_code == 201
+    assert run.order(key="k9").status_code == 201
     for _ in range(3):
         assert run.order().status_code == 201
     assert run.balanced()
 
 
-def test_orders_killed_after_the_payment_was_answered_ends_in_balance(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_orders_killed_after_the_payment_was_answered_ends_in_balance(shop: Shop) -> None:
+    run = shop
 
     def kill(request: Any) -> None:
         if request.number == 0:
@@ -153,13 +155,13 @@ def test_orders_killed_after_the_payment_was_answered_ends_in_balance(shop: Call
 
     run.between.after = kill
     try:
-        run.order(key="k1")
+        run.order(key="k10")
     except httpx.TransportError:
         pass
     run.orders.start()
     eventually(run.at_rest)
-    assert run.order(key="k1").status_code == 201
-    assert len(run.orders.rows("orders")) == 1
+    assert run.order(key="k10").status_code == 201
+    assert len(run.new_orders()) == 1
     assert run.balanced()
 
 
@@ -207,7 +209,7 @@ def test_a_refused_confirm_is_undone_in_reverse_and_the_caller_told(
     assert all(left is not None and left <= 0.55 for _, left in inventory.calls)
 
 
-def test_sigterm_ends_it_with_status_0(shop: Callable[..., Any]) -> None:
-    run = shop()
+def test_sigterm_ends_it_with_status_0(shop: Shop) -> None:
+    run = shop
     assert run.order().status_code == 201
     assert [one.stop() for one in (run.orders, run.payments, run.inventory)] == [0, 0, 0]
