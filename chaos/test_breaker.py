@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.shop import ORDER
 from pytest_chaos import Chaos, CircuitBreaker, Hold, Status
 
-ORDER = {"userId": "u-1", "items": [{"productId": "book", "quantity": 1, "price_minor": 500}]}
 LINK = "orders -> payments"
 MOST_CALLS = 40
 
@@ -31,8 +31,11 @@ def test_it_trips_rejects_fast_and_closes_after_three_successes(chaos: Chaos) ->
     for _ in range(5):
         assert place(chaos) == 503
     chaos.wait_until(lambda: place(chaos) == 201, timeout_s=10, what="the breaker to let a probe through")
-    for _ in range(4):
+    for _ in range(2):
         assert place(chaos) == 201
+    # Closed means that calls run side by side again.
+    with chaos.fault(Hold(LINK, operation="POST /payments", for_s=0.3)):
+        assert chaos.burst(5, lambda _: place(chaos)) == [201] * 5
     chaos.check(chaos.policy(CircuitBreaker, LINK, rules=["B1", "B3", "B5", "B7"]))
 
 

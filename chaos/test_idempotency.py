@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.shop import CHARGES, ORDER, USER
 from pytest_chaos import AnswerLost, Chaos, Idempotency, Retry
-
-ORDER = {"userId": "u-1", "items": [{"productId": "book", "quantity": 2, "price_minor": 500}]}
-CHARGES = "acquirer:POST /charges"
 
 
 @pytest.mark.chaos
@@ -30,8 +28,10 @@ def test_a_lost_answer_of_the_acquirer_charges_once(chaos: Chaos) -> None:
 
 @pytest.mark.chaos
 def test_a_lost_answer_to_users_places_one_order(chaos: Chaos) -> None:
+    users = chaos.client("users")
+    user = users.post("/api/users", json=USER).json()["data"]["id"]
     with chaos.fault(AnswerLost("users -> orders", operation="POST /api/orders", nth=1)):
-        answer = chaos.client("users").post("/api/users/u-1/orders", json={"items": ORDER["items"]})
+        answer = users.post(f"/api/users/{user}/orders", json={"items": ORDER["items"]})
     assert answer.status_code == 201
     chaos.check(
         Idempotency(effects=CHARGES, link="users -> orders", rules=("I1", "I9")),

@@ -107,7 +107,7 @@ class Session:
         from pytest_chaos.brokers.base import observer_for  # noqa: PLC0415 - loads client libraries
 
         return {
-            node.name: observer_for(node.kind, self.stack.direct[node.name], dict(node.options))
+            node.name: observer_for(node.kind, self.stack.direct[node.name], dict(node.options), name=node.name)
             for node in self.topology.nodes
             if isinstance(node, Broker) and node.name in self.stack.direct
         }

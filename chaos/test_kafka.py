@@ -1,0 +1,40 @@
+"""Kafka: a row for every order event, in order, committed after the effect, whatever dies or stands still."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.shop import ORDER
+from pytest_chaos import Chaos, Delivery, FailFirst, KillAt, Pause
+
+pytestmark = pytest.mark.chaos(needs=("kafka",))
+
+
+def rows(*rules: str) -> Delivery:
+    return Delivery("events", channel="orders", effects="warehouse", subscriber="analytics", group="analytics", rules=rules)
+
+
+def place(chaos: Chaos, orders: int) -> None:
+    client = chaos.client("orders")
+    for _ in range(orders):
+        assert client.post("/api/orders", json=ORDER).status_code == 201
+
+
+def test_a_consumer_killed_in_its_handler_loses_nothing(chaos: Chaos) -> None:
+    with chaos.fault(KillAt("analytics", "analytics -> warehouse", operation="POST /rows", phase="before_send")):
+        place(chaos, 2)
+        chaos.wait_until(lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of analytics")
+    chaos.check(rows("D1", "D3", "D4"))
+
+
+def test_a_handler_whose_effect_fails_is_not_committed_past(chaos: Chaos) -> None:
+    with chaos.fault(FailFirst("analytics -> warehouse", 2, operation="POST /rows", status=503)):
+        place(chaos, 2)
+        chaos.settle()
+    chaos.check(rows("D1", "D12"))
+
+
+def test_a_broker_that_stands_still_delays_and_loses_nothing(chaos: Chaos) -> None:
+    with chaos.fault(Pause("events")):
+        place(chaos, 2)
+    chaos.check(rows("D1", "D3", "D4"))

@@ -1,0 +1,31 @@
+"""RabbitMQ: a mail for every new user, once, whoever dies in between and whoever is away when the news comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.shop import USER
+from pytest_chaos import Chaos, Delivery, Kill, KillAt
+
+pytestmark = pytest.mark.chaos(needs=("rabbitmq",))
+
+
+def mails(*rules: str) -> Delivery:
+    return Delivery("bus", channel="microservices_events", effects="mailgate", subscriber="email", keys=("user.created",), rules=rules)
+
+
+def test_a_consumer_killed_between_effect_and_ack_sends_one_mail(chaos: Chaos) -> None:
+    users = chaos.client("users")
+    with chaos.fault(KillAt("email", "email -> mailgate", operation="POST /mails", phase="after_answer")):
+        for _ in range(3):
+            assert users.post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of email")
+    chaos.check(mails("D1", "D3"))
+
+
+def test_what_is_published_while_the_subscriber_is_away_comes_afterwards(chaos: Chaos) -> None:
+    users = chaos.client("users")
+    with chaos.fault(Kill("email")):
+        for _ in range(5):
+            assert users.post("/api/users", json=USER).status_code == 201
+    chaos.check(mails("D1", "D9"))
