@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +30,12 @@ class Built:
         self.spec = spec
         self.mesh = Mesh(home, self._on_wire_event, on_death)
         self.ledger = Ledger(home.ledger)
-        launcher = Launcher(home)
+        self._otlp = Otlp(home.spans_spool)
+        launcher = Launcher(home, self._otlp.start)
         self.traffic = SpoolTraffic(home.attempts_spool, lambda: self.mesh.call("mark"))
         toxics = Toxics(home, runtime, launcher.pool, self.traffic.between, on_death)
         self.stack = Stack(home, runtime, self.mesh, launcher, toxics)
         self.desk = Desk(self.ledger, self.mesh, self.stack, toxics.step)
-        self._launcher = launcher
-        self._otlp = Otlp(home.spans_spool)
         self._prints: dict[str, str] = {}
 
     def fits(self, spec: StackSpec) -> bool:
@@ -44,14 +44,15 @@ class Built:
 
     async def up(self, spec: StackSpec, environ: dict[str, str], progress: Callable[[str], None]) -> None:
         """Start what does not run, anew what has changed; raise StackError."""
-        if spec.otlp:
-            self._launcher.otlp_endpoint = self._otlp.start()
+        receiving = asyncio.create_task(self._otlp.start(), name="otlp") if spec.otlp else None
         prints = {node.name: fingerprint(node, spec, environ) for node in spec.nodes}
         for name, old in self._prints.items():
             if name in self.stack.nodes and prints.get(name) != old:
                 progress(f"{name}: has changed since it was started")
                 await self.stack.drop(name)
         await self.stack.up(spec, environ, progress)
+        if receiving is not None:
+            await receiving
         self.spec = spec
         self._prints = prints
 
@@ -59,7 +60,7 @@ class Built:
         """Remove everything; what was still to be undone goes with it."""
         self.ledger.close()
         left = await self.stack.down(graceful=graceful)
-        self._otlp.stop()
+        await self._otlp.stop()
         return left
 
     def spans_offset(self) -> int:

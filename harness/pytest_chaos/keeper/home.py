@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -53,6 +55,11 @@ class RunHome:
     def record(self) -> Path:
         """Who keeps this run."""
         return self.folder / "keeper.json"
+
+    @property
+    def lock(self) -> Path:
+        """Whoever holds this file's lock decides who keeps the run, or removes the folder."""
+        return self.folder / ".lock"
 
     @property
     def log(self) -> Path:
@@ -156,6 +163,24 @@ def read_kept(project: Path) -> RunHome | None:
         return None
     record = read_record(home)
     return home if record is not None and record.alive else None
+
+
+def try_remove(home: RunHome) -> bool:
+    """Remove a run's folder, unless a client that is just joining holds its lock; a folder that is gone is removed.
+
+    It is renamed first, in one step: nobody ever sees half of it under the run's name.
+    """
+    doomed = home.folder.with_name(f".{home.run_id}-{os.getpid()}")
+    try:
+        with home.lock.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            home.folder.rename(doomed)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    shutil.rmtree(doomed, ignore_errors=True)
+    return True
 
 
 def forget_kept(project: Path, run_id: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from pytest_chaos.errors import KeeperError
 from pytest_chaos.keeper import home as homes
@@ -17,7 +20,8 @@ from pytest_chaos.keeper.channel import Channel
 from pytest_chaos.keeper.home import RunHome
 
 _HELLO_S = 15.0
-_LOCK = ".lock"
+_ENDING_S = 20.0
+_LOOK_S = 0.02
 
 
 def join(run_id: str, *, keep: bool, project: Path | None) -> tuple[RunHome, Channel, bool]:
@@ -26,14 +30,23 @@ def join(run_id: str, *, keep: bool, project: Path | None) -> tuple[RunHome, Cha
     With a kept stack, the run's own folder only tells its workers who came first; :func:`leave` removes it.
     """
     home = homes.run_home(run_id)
-    with _begun(home):
-        found = connect(home, run_id) if home.socket.exists() else None
-        if found is not None:
-            return home, found, False
-        kept = homes.read_kept(project) if keep and project is not None else None
-        if kept is not None and (found := connect(kept, run_id)) is not None:
-            return kept, found, _first_here(home)
-        return *_spawn(home, keep=keep, project=project), True
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        with _begun(home):
+            found = connect(home, run_id) if home.socket.exists() else None
+            if found is not None:
+                return home, found, False
+            kept = homes.read_kept(project) if keep and project is not None else None
+            if kept is not None and (found := connect(kept, run_id)) is not None:
+                return kept, found, _first_here(home)
+            record = homes.read_record(home)
+            if record is None or not record.alive:
+                return *_spawn(home, keep=keep, project=project), True
+        # Its last lease is gone and it is about to end; a worker that comes late gets a new one then.
+        if time.monotonic() > deadline:
+            msg = f"the keeper of run {run_id} (pid {record.pid}) takes no clients and does not end; see {home.log}"
+            raise KeeperError(msg)
+        time.sleep(_LOOK_S)
 
 
 def spawn(run_id: str, *, keep: bool, project: Path | None) -> tuple[RunHome, Channel]:
@@ -69,10 +82,21 @@ def connect(home: RunHome, run_id: str) -> Channel | None:
 @contextlib.contextmanager
 def _begun(home: RunHome) -> Iterator[None]:
     """Make the run's folder and hold its lock, so that one client at a time decides who keeps the run."""
-    home.folder.mkdir(mode=0o700, exist_ok=True)
-    with (home.folder / _LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    while (lock := _locked(home)) is None:
+        pass  # the run's former keeper has removed the folder in between: once more, in a new one
+    with lock:
         yield
+
+
+def _locked(home: RunHome) -> TextIO | None:
+    home.folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as opened:
+        lock = opened.enter_context(home.lock.open("a"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock.fileno()).st_ino == home.lock.stat().st_ino:
+            opened.pop_all()
+            return lock
+    return None
 
 
 def _first_here(home: RunHome) -> bool:

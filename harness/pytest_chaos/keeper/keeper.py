@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.errors import ChaosError, KeeperError
+from pytest_chaos.errors import KeeperError
 from pytest_chaos.keeper import home
 from pytest_chaos.keeper.build import Built, build
 from pytest_chaos.keeper.home import RunHome
@@ -23,20 +21,23 @@ from pytest_chaos.model.history import NodeEvent
 from pytest_chaos.model.plan import StackSpec
 from pytest_chaos.runtimes.reaper import Reaper
 
-_KEEP_IDLE_S = 30 * 60.0
+# A client that asks for this run just now holds the folder's lock for as long as it waits for an answer.
+_FOLDER_S = 5.0
+_FOLDER_LOOK_S = 0.01
 Operation = Callable[[Lease, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Keeper:
     """One run's keeper. ``finished`` is set when everything is removed."""
 
-    def __init__(self, run: RunHome, reaper: Reaper, *, keep: bool, project: Path | None) -> None:
+    def __init__(self, run: RunHome, reaper: Reaper, *, keep: bool, project: Path | None, idle_s: float) -> None:
         self.home = run
         self.leases = Leases(self._answer, self._lost)
         self.finished = asyncio.Event()
         self._reaper = reaper
         self._keep = keep
         self._project = project
+        self._idle_s = idle_s
         self._built: Built | None = None
         self._starting: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
@@ -46,7 +47,9 @@ class Keeper:
         self._broken = ""
 
     async def begin(self) -> None:
-        """Sweep what dead runs left behind."""
+        """Sweep what dead runs left behind; wait for a client, but not for ever."""
+        if not self.leases.open:
+            self._be_idle()
         for swept in await sweep(self._reaper):
             sys.stderr.write(f"swept run {swept.run_id}: {swept.killed} processes killed {' '.join(swept.left)}\n")
 
@@ -84,7 +87,7 @@ class Keeper:
             self._built.desk.forget(lease.number)
         self._give_turn_up(lease)
         if last and self._ending is None:
-            self._idle = asyncio.get_running_loop().call_later(_KEEP_IDLE_S, self._stop_idling)
+            self._be_idle()
 
     async def _hello(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
         run = str(message.get("run", ""))
@@ -215,9 +218,15 @@ class Keeper:
         if self._project is not None:
             home.forget_kept(self._project, self.home.run_id)
         if not left:
-            shutil.rmtree(self.home.folder, ignore_errors=True)
+            await self._remove_folder()
         self.finished.set()
         return left
+
+    async def _remove_folder(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _FOLDER_S
+        while not home.try_remove(self.home) and loop.time() < deadline:  # noqa: ASYNC110 - another process's lock
+            await asyncio.sleep(_FOLDER_LOOK_S)
 
     async def _take_down(self, *, graceful: bool = False) -> list[str]:
         built, self._built = self._built, None
@@ -252,7 +261,9 @@ class Keeper:
         for lease in self.leases.open.values():
             lease.tell({"event": "node", **to_json(event)})
 
-    def _stop_idling(self) -> None:
-        with contextlib.suppress(ChaosError):
+    def _be_idle(self) -> None:
+        def enough() -> None:
             self._idle = None
             self._ending = asyncio.create_task(self._remove(graceful=True), name="end")
+
+        self._idle = asyncio.get_running_loop().call_later(self._idle_s, enough)

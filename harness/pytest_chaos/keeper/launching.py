@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from pytest_chaos.keeper.ports import Ports
 from pytest_chaos.model.plan import NodeSpec, StackSpec
 from pytest_chaos.runtimes.base import NodeRun
 
+Receive = Callable[[], Awaitable[dict[str, int]]]
+"""Starts the OTLP receiver, if it does not run, and gives its ports by protocol."""
+
 
 class Launcher:
     """Resolves starts, and remembers each node's ports, so that a restart finds the same ones.
@@ -25,14 +28,14 @@ class Launcher:
 
     listen_host = "127.0.0.1"
 
-    def __init__(self, home: RunHome) -> None:
+    def __init__(self, home: RunHome, receive: Receive) -> None:
         self.spec = StackSpec(nodes=(), links=())
         self.environ: dict[str, str] = {}
-        self.otlp_endpoint = ""
         self.addresses: Mapping[str, str] = {}
         self.direct: dict[str, str] = {}
         self.pool = Ports()
         self._home = home
+        self._receive = receive
         self._ports: dict[str, dict[str, int]] = {}
         self._plans: dict[str, ProcessPlan] = {}
 
@@ -47,8 +50,8 @@ class Launcher:
             self._ports[node.name] = {name: self.pool.take() for name in node.ports}
         ports = self._ports[node.name]
         env = wiring.inherited(self.environ)
-        if node.kind == "service" and self.otlp_endpoint:
-            env.update(wiring.telemetry(node.name, self.otlp_endpoint))
+        if node.kind == "service" and self.spec.otlp:
+            env.update(wiring.telemetry(node.name, await self._receive()))
         env.update(
             wiring.resolve(
                 node, self.spec.links, reach=self._reach, ports=ports, data=self._data(node), override=override

@@ -85,20 +85,22 @@ class Node:
         async with self._busy:
             await self._start()
 
-    async def kill(self, *, tell: bool = True) -> str:
+    async def kill(self) -> str:
         """Close its links, SIGKILL all of it, and return when every process is gone; say which it was."""
         async with self._busy:
-            return await self._end("killed", grace_s=None, tell=tell)
+            self._alive("be killed")
+            return await self._end("killed", grace_s=None)
 
     async def stop(self, *, grace_s: float = STOP_GRACE_S) -> str:
         """SIGTERM with its links open until it has ended or ``grace_s`` is over, then as ``kill``."""
         async with self._busy:
+            self._alive("be stopped")
             return await self._end("stopped", grace_s=grace_s)
 
     async def pause(self) -> str:
         """Freeze all of it; its links stay open, since a hung callee still accepts."""
         async with self._busy:
-            running = self._alive("pause")
+            running = self._alive("be paused")
             await running.pause()
             self.state = "paused"
             self._tell(self.name, "paused", f"pid {running.pid}")
@@ -131,6 +133,11 @@ class Node:
             await self._end("killed", grace_s=None)
             await self._start()
             return await self._prove()
+
+    async def remove(self, *, grace_s: float) -> None:
+        """End whatever is there of it, running or not."""
+        async with self._busy:
+            await self._end("stopped", grace_s=grace_s)
 
     def let_go(self) -> None:
         """Do not watch it any more: it is about to go with the whole stack."""
@@ -181,7 +188,7 @@ class Node:
         self._watch = asyncio.create_task(self._watch_exit(running), name=f"watch {self.name}")
         return launch
 
-    async def _end(self, event: Literal["killed", "stopped"], *, grace_s: float | None, tell: bool = True) -> str:
+    async def _end(self, event: Literal["killed", "stopped"], *, grace_s: float | None) -> str:
         running, self.running = self.running, None
         self.let_go()
         was = self.state
@@ -195,7 +202,7 @@ class Node:
         else:
             await running.stop(grace_s=grace_s)
             await self._around.cut_links(self)
-        if tell and was != "exited":
+        if was != "exited":
             self._tell(self.name, event, f"pid {running.pid}")
         sign = "SIGKILL" if grace_s is None else "SIGTERM"
         return f"{sign}: no process of {self.name} (pid {running.pid}) is left, and its links refuse"

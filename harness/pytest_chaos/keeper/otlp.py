@@ -1,23 +1,36 @@
-"""The OTLP receiver of a run, where the telemetry room can be had; without one nobody is told to send spans."""
+"""The OTLP receiver of a run: started once, before any service that could send to it."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+
+from pytest_chaos.telemetry.receiver import Receiver
 
 
 class Otlp:
-    """Receives spans into the run's spool; ``start`` may be called again."""
+    """Receives spans into the run's spool. ``start`` may be called again; it then only tells the endpoints."""
 
     def __init__(self, spool: Path) -> None:
-        self._spool = spool
+        self._receiver = Receiver(spool)
+        self._ports: dict[str, int] = {}
+        self._once = asyncio.Lock()
 
-    def start(self) -> str:
-        """Listen on loopback; give the endpoint for services, or nothing when spans cannot be received here."""
-        return ""
+    async def start(self) -> dict[str, int]:
+        """Listen on loopback; give the ports by protocol: ``http``, and ``grpc`` where grpcio is installed."""
+        async with self._once:
+            if not self._ports:
+                # In a thread: importing grpcio takes a while, and the links can be opened meanwhile.
+                self._ports = await asyncio.to_thread(self._receiver.start)
+        return self._ports
 
     def offset(self) -> int:
         """How many bytes have been written."""
-        return self._spool.stat().st_size if self._spool.exists() else 0
+        return self._receiver.offset()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Stop listening."""
+        async with self._once:
+            if self._ports:
+                self._ports = {}
+                await asyncio.to_thread(self._receiver.stop)

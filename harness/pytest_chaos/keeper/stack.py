@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from pytest_chaos.errors import ChaosError, PartMissing, StackError
@@ -45,12 +45,9 @@ class Stack:
         self.spec = spec
         self._progress = progress
         self.launcher.spec, self.launcher.environ, self.launcher.addresses = spec, dict(environ), self.mesh.addresses
-        if not self.mesh.addresses:
-            await self.mesh.start(self._runtime, seed=spec.seed, environ=environ)
-        stubs = {node.name: node for node in spec.nodes if node.kind == "stub"}
-        await self.mesh.open(spec.links, stubs, listen_host=self.launcher.listen_host)
-        self.missing.update(await self._toxics.start(spec, environ, progress))
-        for node in spec.nodes:
+        await _together(self._start_toxics(spec, environ), self._open_links(spec, environ))
+        # Brokers first: they take longest.
+        for node in sorted(spec.nodes, key=lambda node: node.kind != "broker"):
             if node.kind != "stub" and node.name not in self.nodes:
                 self.nodes[node.name] = Node(node, self._runtime, self, self._tell)
         failures = [failure for failure in await asyncio.gather(*map(self._bring_up, self.nodes.values())) if failure]
@@ -76,7 +73,7 @@ class Stack:
         """Remove one node for good: the next ``up`` makes it anew."""
         node = self.nodes.pop(name, None)
         if node is not None:
-            await node.stop(grace_s=_GRACE_S)
+            await node.remove(grace_s=_GRACE_S)
 
     # -- what nodes ask of their surroundings -----------------------------------------------------------------------
 
@@ -175,6 +172,15 @@ class Stack:
 
     # ---------------------------------------------------------------------------------------------------------------
 
+    async def _start_toxics(self, spec: StackSpec, environ: Mapping[str, str]) -> None:
+        self.missing.update(await self._toxics.start(spec, environ, self._progress))
+
+    async def _open_links(self, spec: StackSpec, environ: Mapping[str, str]) -> None:
+        if not self.mesh.addresses:
+            await self.mesh.start(self._runtime, seed=spec.seed, environ=environ)
+        stubs = {node.name: node for node in spec.nodes if node.kind == "stub"}
+        await self.mesh.open(spec.links, stubs, listen_host=self.launcher.listen_host)
+
     async def _bring_up(self, node: Node) -> str:
         """Start a node; give why not, or nothing. A part that cannot be had leaves its links refused: no failure."""
         if node.state == "ready":
@@ -214,3 +220,10 @@ class Stack:
 
     def _part(self, node: str, kind: str, pid: int | None, address: str) -> dict[str, Any]:
         return {"node": node, "kind": kind, "pid": pid, "address": address, "runtime": self._runtime.name}
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """Do all at once, wait for all, then raise the first failure: nothing goes on behind a failed start."""
+    for done in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(done, BaseException):
+            raise done

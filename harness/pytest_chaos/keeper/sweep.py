@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -20,7 +21,6 @@ from pytest_chaos.runtimes.reaper import Reaper
 
 # A folder without a keeper's note is young while its run begins; after this it is a leftover.
 _YOUNG_S = 60.0
-LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,15 @@ async def sweep(reaper: Reaper) -> list[Swept]:
     found = [await _remove(run, reaper) for run in list(home.runs()) if is_dead(run)]
     _drop_stale_pointers()
     return found
+
+
+def sweep_now() -> list[Swept]:
+    """Do the same from a program that has no event loop of its own; for its main thread."""
+
+    async def once() -> list[Swept]:
+        return await sweep(Reaper())
+
+    return asyncio.run(once())
 
 
 def is_dead(run: RunHome) -> bool:
@@ -69,7 +78,7 @@ async def _remove(run: RunHome, reaper: Reaper) -> Swept:
 
 def _is_locked(run: RunHome) -> bool:
     try:
-        with (run.folder / LOCK).open() as lock:
+        with run.lock.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pytest_chaos.keeper import home
 from pytest_chaos.keeper.client import KeeperClient
 from pytest_chaos.model.plan import StackSpec, StubOperation
 from pytest_chaos.model.topology import Http, Service, Stub
@@ -106,3 +109,29 @@ def test_workers_of_one_run_share_one_keeper(tmp_path: Path) -> None:
     assert one.close().last is False
     assert kit.get(two.state().links["test -> front"]).startswith("hello")
     assert two.close().last is True
+
+
+def test_a_late_worker_gets_a_new_stack_of_the_same_run(tmp_path: Path) -> None:
+    run_id = kit.run_id()
+    one, _ = KeeperClient.join(run_id, project=tmp_path)
+    one.start(kit.chain())
+    one._channel.close()  # it dies; its keeper is busy removing when the next one comes
+    two, first = KeeperClient.join(run_id, project=tmp_path)
+    with two:
+        assert first is True
+        assert kit.get(two.start(kit.chain()).links["test -> front"]).startswith("hello")
+    kit.until(lambda: not kit.left_of(run_id), what="the end")
+
+
+def test_a_kept_stack_without_a_lease_ends_after_its_time(tmp_path: Path) -> None:
+    run = home.run_home(kit.run_id())
+    run.folder.mkdir()
+    command = [sys.executable, "-m", "pytest_chaos.keeper", "--run-id", run.run_id, "--run-dir", str(run.folder)]
+    subprocess.run([*command, "--keep", "--idle-s", "0.5"], check=True)
+    kit.until(run.socket.exists)
+    with KeeperClient.connect(run.socket) as client:
+        client.start(kit.chain())
+        pid = kit.keeper_pid(client)
+        time.sleep(0.7)  # a lease holds it
+        assert client.running() == {"front", "back"}
+    kit.until(lambda: not kit.left_of(run.run_id, pid), what="the end")

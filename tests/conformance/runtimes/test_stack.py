@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_chaos.errors import FaultError, KeeperError, StackError
+from pytest_chaos.errors import ChaosError, FaultError, KeeperError, StackError
 from pytest_chaos.keeper.client import KeeperClient, StackState
 from pytest_chaos.model.fault import Installed, NodeAction, When, WireRule
 from tests.conformance.runtimes import kit
@@ -204,3 +204,11 @@ def test_closing_the_last_lease_leaves_nothing() -> None:
     assert time.monotonic() - began < 5
     kit.until(lambda: not kit.left_of(run, pid), what="the end")
     assert kit.listening([*state.links.values(), *state.ports["one"].values()]) == []
+
+
+def test_what_does_not_run_cannot_be_killed(up: Up) -> None:
+    client, _ = up
+    client.node("back", "kill")
+    with pytest.raises(ChaosError, match="back cannot be killed: it is down; start it first"):
+        client.install(kit.schedule(kit.action("kill", "back")))
+    client.baseline()
