@@ -1,4 +1,4 @@
-"""Simulated breakers, right and wrong, driven by random traffic with outages and observed with noise; virtual time, seeded."""
+"""Simulated breakers, right and wrong, under random traffic with outages, observed with noise; seeded."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class OneTooFew(Sound):
 
 
 class TheDocuments(Sound):
-    """The class of the document: half-open successes count as failures did, any number of probes, every result counts in any state."""
+    """The class of the document: successes count as failures did, any number of probes, every result counts."""
 
     def admit(self, now: float) -> int | None:
         if self.mode == "open":
@@ -131,7 +131,7 @@ class TheDocuments(Sound):
 
 @dataclass
 class Traffic:
-    """Poisson calls on a dependency with outages. Times in seconds; noise in ms is how late the proxy and the breaker learn."""
+    """Poisson calls on a dependency with outages; times in s, noise (how late anybody learns) in ms."""
 
     seed: int
     length_s: float = 30.0
@@ -165,7 +165,13 @@ class Traffic:
             start_ns, end_ns = int(seen * 1e9), int(ended * 1e9)
             events.append(Event(kind="admit", low=start_ns - e_ns, high=start_ns, call=f"c{number}"))
             events.append(
-                Event(kind="result", low=end_ns, high=end_ns + e_ns, call=f"c{number}", result="success" if good else "failure")
+                Event(
+                    kind="result",
+                    low=end_ns,
+                    high=end_ns + e_ns,
+                    call=f"c{number}",
+                    result="success" if good else "failure",
+                )
             )
             heapq.heappush(self.queue, (ended + noise(), number, "learn", leave, good))
         return events

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 
 from pytest_chaos.automata.breaker import Replay, Spec, replay
-
 from tests.property import breakers
 from tests.property.breakers import FAILURES, MS, SUCCESSES, WAIT_S, Sound, Traffic
 
 E_NS = 5 * MS
 SPEC = Spec(
-    failures=FAILURES, wait_ns=int(WAIT_S * 1e9), successes=SUCCESSES, probes=1, late="any", neutral="any", slack_ns=2 * E_NS
+    failures=FAILURES,
+    wait_ns=int(WAIT_S * 1e9),
+    successes=SUCCESSES,
+    probes=1,
+    late="any",
+    neutral="any",
+    slack_ns=2 * E_NS,
 )
 
 

@@ -1,9 +1,9 @@
 """Replay of a circuit breaker: does some order of what was seen agree with the declared automaton?
 
-Every event has an interval in which it can have been decided. A run conforms iff some linear extension of that interval order is
-accepted. The search goes forward over a set of hypotheses (state, events applied ahead); when the event with the earliest deadline
-cannot be applied by any, that event is the witness. Events of one kind, outcome and era are taken in the order of their deadlines
-(partial-order reduction), without which the sets explode.
+Every event has an interval in which it can have been decided. A run conforms iff some linear extension of that
+interval order is accepted. The search goes forward over a set of hypotheses (state, events applied ahead); when the
+event with the earliest deadline cannot be applied by any, that event is the witness. Events of one kind, outcome and
+era are taken in the order of their deadlines (partial-order reduction), without which the sets explode.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Lenience = Literal["count", "ignore", "any"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that a breaker decided or learned in [low, high] (ns): an ``admit``, a ``reject``, or the ``result`` of an admitted call."""
+    """Something that a breaker decided or learned in [low, high] (ns): admit, reject, or the result of a call."""
 
     kind: Literal["admit", "reject", "result"]
     low: int
@@ -30,9 +30,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """The declared automaton; times in ns. ``late``: what a result of an older era does; ``neutral``: what a neutral outcome does.
+    """The declared automaton; times in ns.
 
-    ``ignore`` has no effect, ``count`` counts it in the current state (neutral: as a success), ``any`` accepts both.
+    ``late``: what a result of an older era does; ``neutral``: what a neutral outcome does. ``ignore`` has no effect,
+    ``count`` counts it in the current state (neutral: as a success), ``any`` accepts both.
     """
 
     failures: int
@@ -177,7 +178,9 @@ def _admit(spec: Spec, state: State, event: Event) -> list[State]:
     if state.mode == "open":
         if event.high < state.opened_low + spec.wait_ns - spec.slack_ns:
             return []
-        return [state._replace(mode="half-open", successes=0, live=_aged(state.live) | {(event.call, True)}, rejected=False)]
+        return [
+            state._replace(mode="half-open", successes=0, live=_aged(state.live) | {(event.call, True)}, rejected=False)
+        ]
     probing = sum(current for _, current in state.live)
     return [state._replace(live=live)] if probing < spec.probes else []
 
@@ -244,4 +247,3 @@ def _steps(trail: _Trail | None) -> tuple[Step, ...]:
         steps.append(trail.step)
         trail = trail.before
     return tuple(reversed(steps))
-

@@ -37,8 +37,9 @@ class Rejection:
 def rejections(history: History, link: str) -> list[Rejection]:
     """List the requests that can only have been turned away before the link, by comparing them with those that used it.
 
-    Such a request is of an operation that is known to use the link, failed with 5xx or UNAVAILABLE, sent nothing on the link, and had
-    no failure elsewhere. A repeat of an idempotency key is left out: it may have been answered from memory.
+    Such a request is of an operation that is known to use the link, failed with 5xx or UNAVAILABLE, sent nothing on
+    the link, and had no failure elsewhere. A repeat of an idempotency key is left out: it may have been answered from
+    memory.
     """
     causes = Causes(history)
     caller = link.partition(" -> ")[0]
@@ -69,10 +70,10 @@ def rejections(history: History, link: str) -> list[Rejection]:
 
 
 def bounds(history: History, attempts: Sequence[Attempt]) -> dict[str, tuple[int, int]]:
-    """Give, by attempt, the earliest time at which it can have been admitted and the latest at which its result was known; ns.
+    """Give, by attempt, when (ns) it can have been admitted at the earliest, and its result known at the latest.
 
-    A caller that answers a request has seen the results of what it sent for it, and it sends the next attempt of one call after it
-    has seen the last one's. That orders what the skew alone would leave open.
+    A caller that answers a request has seen the results of what it sent for it, and it sends the next attempt of one
+    call after it has seen the last one's. That orders what the skew alone would leave open.
     """
     causes = Causes(history)
     requests: dict[str, list[Attempt]] = {}
@@ -85,7 +86,9 @@ def bounds(history: History, attempts: Sequence[Attempt]) -> dict[str, tuple[int
         earliest, latest = 0, end_ns(one, history) + history.ended_ns
         op = causes.of(one)
         if op is not None:
-            asked = [asking for asking in requests.get(f"{op.id} {one.caller}", ()) if asking.started_ns <= one.started_ns]
+            asked = [
+                asking for asking in requests.get(f"{op.id} {one.caller}", ()) if asking.started_ns <= one.started_ns
+            ]
             if asked:
                 earliest = asked[-1].started_ns
                 ended = end_ns(asked[-1], history)
@@ -99,30 +102,36 @@ def bounds(history: History, attempts: Sequence[Attempt]) -> dict[str, tuple[int
     return found
 
 
-def classify(witness: Event, states: Sequence[State]) -> tuple[str, str]:
-    """Say which rule an event breaks that no hypothesis allows, and why, in words."""
+def classify(witness: Event, states: Sequence[State]) -> tuple[tuple[str, ...], str]:  # noqa: PLR0911 - a table in words
+    """Say which rule an event breaks that no hypothesis allows, and why, in words.
+
+    Two rules where the evidence fits both: after a good probe, many calls at once are many probes, or a closed breaker.
+    """
     modes = {state.mode for state in states}
     probing = [state for state in states if state.mode == "half-open"]
     if witness.kind == "admit":
         if probing:
             done = max(state.successes for state in probing)
             if done:
-                return "B5", f"calls ran side by side after only {done} successful probes, as if it were closed"
-            return "B4", "another call was admitted while a probe was under way"
+                return ("B4", "B5"), f"calls ran side by side after only {done} successful probes, as if it were closed"
+            return ("B4",), "another call was admitted while a probe was under way"
         if all(state.rejected for state in states):
-            return "B3", "a call was admitted although it was open and had not waited"
+            return ("B3",), "a call was admitted although it was open and had not waited"
         reopened = [state for state in states if state.reopened]
         if reopened:
             done = max(state.successes for state in reopened)
-            return "B5", f"a call was admitted right after a failed probe; {done} successful probes had been enough to close it"
-        return "B1", "calls went on although enough of them had failed in a row"
+            return (
+                "B5",
+                f"a call was admitted right after a failed probe; {done} successful probes had been enough to close it",
+            )
+        return ("B1",), "calls went on although enough of them had failed in a row"
     if "open" in modes:
-        return "B6", "a call was rejected although the wait was over"
+        return ("B6",), "a call was rejected although the wait was over"
     if probing:
-        return "B6", "a call was rejected although no probe was under way"
+        return ("B6",), "a call was rejected although no probe was under way"
     if any(state.closed_again and not state.failed for state in states):
-        return "B5", "a call was rejected although enough probes had succeeded"
-    return "B2", "a call was rejected before enough calls had failed in a row"
+        return ("B5",), "a call was rejected although enough probes had succeeded"
+    return ("B2",), "a call was rejected before enough calls had failed in a row"
 
 
 def _refused(request: Attempt) -> bool:

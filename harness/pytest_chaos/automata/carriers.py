@@ -41,9 +41,16 @@ def carriers(history: History) -> Iterator[Carrier]:
             continue
         op, how = _cause(causes, by_marker, attempt.trace_id, attempt.marker, attempt.started_ns)
         yield Carrier(
-            id=attempt.id, kind="request", where=attempt.link, what=attempt.operation, at_ns=attempt.started_ns,
-            correlation_id=attempt.correlation_id, op=op, owner=owners.get(attempt.correlation_id), how=how,
-        )  # fmt: skip
+            id=attempt.id,
+            kind="request",
+            where=attempt.link,
+            what=attempt.operation,
+            at_ns=attempt.started_ns,
+            correlation_id=attempt.correlation_id,
+            op=op,
+            owner=owners.get(attempt.correlation_id),
+            how=how,
+        )
     for message in history.messages:
         if message.event not in ("published", "dead"):
             continue
@@ -51,10 +58,17 @@ def carriers(history: History) -> Iterator[Carrier]:
         trace_id = parts[1] if len(parts) >= 4 else ""
         op, how = _cause(causes, by_marker, trace_id, message.marker, message.at_ns)
         yield Carrier(
-            id=message.id, kind="message", where=f"{message.broker}/{message.channel}", what=f"message {message.marker}",
-            at_ns=message.at_ns, correlation_id=message.correlation_id, op=op, owner=owners.get(message.correlation_id), how=how,
+            id=message.id,
+            kind="message",
+            where=f"{message.broker}/{message.channel}",
+            what=f"message {message.marker}",
+            at_ns=message.at_ns,
+            correlation_id=message.correlation_id,
+            op=op,
+            owner=owners.get(message.correlation_id),
+            how=how,
             dead=message.event == "dead",
-        )  # fmt: skip
+        )
 
 
 def _cause(

@@ -1,7 +1,8 @@
-"""Joins the attempts on a link to logical operations, by the order of trust: payload marker, trace or correlation id, key, exclusive use.
+"""Joins the attempts on a link to logical operations.
 
-The idempotency key ranks below what the driver itself put in, since a fresh key per attempt is a defect that must not hide itself.
-Overlap without any identity is not guessed at: such attempts are ``loose``.
+By the order of trust: payload marker, trace or correlation id, idempotency key, exclusive use.
+The idempotency key ranks below what the driver itself put in, since a fresh key per attempt is a defect that must not
+hide itself. Overlap without any identity is not guessed at: such attempts are ``loose``.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ _READS = ("GET ", "HEAD ", "OPTIONS ")
 class Run:
     """Attempts that one invocation of the caller's code made, in order.
 
-    A new run begins where the caller was restarted, where the trace changes, and where the request that caused the earlier attempts
-    had been answered. ``detached``: nobody was waiting for it any more (a resumer, a background task), so the declared policy of the
-    synchronous call does not bind it.
+    A new run begins where the caller was restarted, where the trace changes, and where the request that caused the
+    earlier attempts had been answered. ``detached``: nobody was waiting for it any more (a resumer, a background
+    task), so the declared policy of the synchronous call does not bind it.
     """
 
     attempts: tuple[Attempt, ...]
@@ -37,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One logical operation on one link: the attempts that carry one intent, how they were joined, and the driver's op behind them."""
+    """One logical operation on one link: its attempts, how they were joined, and the driver's op behind them."""
 
     link: str
     operation: str
@@ -111,7 +112,7 @@ def group(history: History, link: str, *, operations: Iterable[str] = ()) -> Gro
         ops.setdefault(bucket, op or (causes.exclusive(attempt.started_ns) if identity[0] == "exclusive" else None))
     inbound = _Inbound(history, link.partition(" -> ")[0], causes)
     calls = [
-        _call(history, link, bucket, attempts, ops[bucket], inbound)
+        _call(link, bucket, attempts, ops[bucket], inbound)
         for bucket, found in buckets.items()
         for attempts in _intents(bucket[1], found)
     ]
@@ -121,11 +122,13 @@ def group(history: History, link: str, *, operations: Iterable[str] = ()) -> Gro
 
 def matches(operation: str, wanted: Sequence[str]) -> bool:
     """Whether an operation is one of those wanted; ``POST /orders/*`` matches any rest, nothing wanted matches all."""
-    return not wanted or any(operation == one or (one.endswith("*") and operation.startswith(one[:-1])) for one in wanted)
+    return not wanted or any(
+        operation == one or (one.endswith("*") and operation.startswith(one[:-1])) for one in wanted
+    )
 
 
 def transport_resend(before: Attempt, after: Attempt) -> bool:
-    """Whether ``after`` looks like a client library's own re-send on a stale connection: same bytes, new connection, within 10 ms."""
+    """Whether ``after`` looks like a client library's own re-send: same bytes on a new connection within 10 ms."""
     return (
         before.reused
         and before.answered_ns is None
@@ -194,7 +197,7 @@ class _Inbound:
         return position < len(self._restarts) and self._restarts[position] <= before_ns
 
     def detached(self, op: Op | None, attempt: Attempt) -> bool:
-        """Whether everybody who had asked for this op had been answered, or lost to a restart, before the attempt began."""
+        """Whether all who had asked for this op were answered, or lost to a restart, before the attempt began."""
         if op is None:
             return False
         asked = [one for one in self._by_op.get(op.id, ()) if one.started_ns <= attempt.started_ns]
@@ -210,9 +213,7 @@ class _Inbound:
         return answered or self.restarted(request.started_ns, at_ns)
 
 
-def _call(
-    history: History, link: str, bucket: tuple[str, str, str], attempts: list[Attempt], op: Op | None, inbound: _Inbound
-) -> Call:
+def _call(link: str, bucket: tuple[str, str, str], attempts: list[Attempt], op: Op | None, inbound: _Inbound) -> Call:
     operation, how, key = bucket
     runs: list[Run] = []
     current: list[Attempt] = []
@@ -231,5 +232,11 @@ def _call(
         current.append(attempt)
     runs.append(Run(attempts=tuple(current), detached=detached))
     return Call(
-        link=link, operation=operation, key=key.partition("\0")[0] or key, how=how, attempts=tuple(attempts), runs=tuple(runs), op=op,  # type: ignore[arg-type]
-    )  # fmt: skip
+        link=link,
+        operation=operation,
+        key=key.partition("\0")[0] or key,
+        how=how,  # type: ignore[arg-type]
+        attempts=tuple(attempts),
+        runs=tuple(runs),
+        op=op,
+    )

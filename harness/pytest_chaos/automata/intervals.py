@@ -18,8 +18,8 @@ class Peak:
 def peak(spans: Sequence[tuple[int, int]], *, shrink_ns: int = 0) -> Peak:
     """Find the most overlapped moment of closed intervals (start, end), given by their positions in ``spans``.
 
-    Each interval is shortened by ``shrink_ns`` at its end, so that an overlap that is only skew does not count. Sweep over sorted
-    ends, O(n log n); at equal times ends come first.
+    Each interval is shortened by ``shrink_ns`` at its end, so that an overlap that is only skew does not count. Sweep
+    over sorted ends, O(n log n); at equal times ends come first.
     """
     points: list[tuple[int, int, int]] = []
     for position, (start, end) in enumerate(spans):

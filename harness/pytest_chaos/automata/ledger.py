@@ -7,7 +7,7 @@ from pytest_chaos.model.message import Effect
 
 
 def rows(history: History, name: str) -> list[Effect]:
-    """Give the effects that ``node``, ``node:ledger`` or ``stub:operation`` names: a stub's own, else the rows of a state."""
+    """Give the effects that ``node``, ``node:ledger`` or ``stub:operation`` names: a stub's, else a state's rows."""
     node, _, part = name.partition(":")
     stub = [one for one in history.stub_effects(node) if part in ("", one.operation, one.ledger)]
     return stub or [one for one in history.state(node) if part in ("", one.ledger, one.operation)]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 class Balance:
     """The differences of two multisets of markers, each sorted.
 
-    ``lost``: acknowledged and never processed nor parked. ``unexpected``: processed and never attempted. ``doubled``: processed more than
-    once, with the count. ``recovered``: processed although the publisher was never told that it arrived.
+    ``lost``: acknowledged and never processed nor parked. ``unexpected``: processed and never attempted. ``doubled``:
+    processed more than once, with the count. ``recovered``: processed although the publisher was never told that it
+    arrived.
     """
 
     lost: tuple[str, ...]
@@ -24,7 +25,7 @@ class Balance:
 def balance(
     acknowledged: Iterable[str], processed: Iterable[str], *, attempted: Iterable[str] = (), parked: Iterable[str] = ()
 ) -> Balance:
-    """Compare what a broker confirmed with what was done; ``attempted`` may have arrived, ``parked`` is dead-lettered."""
+    """Compare what a broker confirmed with what was done; ``attempted`` may have arrived, ``parked`` is put aside."""
     confirmed, tried = set(acknowledged), set(attempted)
     done = Counter(processed)
     aside = set(parked)

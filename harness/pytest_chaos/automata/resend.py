@@ -1,4 +1,4 @@
-"""R5: what may have had an effect is not sent again, unless every attempt carries one identical key (after RFC 9110, 9.2.2)."""
+"""R5: what may have had an effect is not sent again without one identical key (after RFC 9110, 9.2.2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Literal
 
 from pytest_chaos.automata.grouping import Call, transport_resend
 from pytest_chaos.automata.outcomes import outcome_of
+from pytest_chaos.automata.timing import end_ns
 from pytest_chaos.model.attempt import Attempt
+from pytest_chaos.model.history import History
 from pytest_chaos.model.verdict import Blame
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
@@ -17,7 +19,7 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resend:
-    """One re-send after an attempt whose effect is not certainly none: ``safe``, ``unsafe``, or ``unknown`` for lack of evidence."""
+    """One re-send after an attempt whose effect is not certainly none; ``unknown``: the evidence does not say."""
 
     kind: Literal["safe", "unsafe", "unknown"]
     before: Attempt
@@ -51,3 +53,28 @@ def resends(call: Call, idempotent: tuple[str, ...] = ()) -> Iterator[Resend]:
             )
             blame: Blame = "client library" if transport_resend(before, after) else "application"
             yield Resend(kind="unsafe", before=before, after=after, message=message, keyless=keys == {""}, blame=blame)
+
+
+def without_resends(attempts: tuple[Attempt, ...]) -> list[Attempt]:
+    """Leave out what a client library sent again by itself: such an attempt stands for the one before it."""
+    kept = [attempts[0]]
+    for before, after in itertools.pairwise(attempts):
+        if not before.faults and transport_resend(before, after):
+            kept[-1] = after
+        else:
+            kept.append(after)
+    return kept
+
+
+def turned_away(history: History, call: Call, after_ns: int) -> bool:
+    """Whether the call was answered with Retry-After once its last attempt had ended, as behind an open breaker."""
+    caller = call.link.partition(" -> ")[0]
+    if call.op is None:
+        return any("retry-after" in op.response_headers for op in history.ops)
+    if "retry-after" in {name.lower() for name in call.op.response_headers}:
+        return True
+    return any(
+        "retry-after" in one.response_headers and end_ns(one, history) >= after_ns
+        for one in history.attempts
+        if one.callee.partition(".")[0] == caller
+    )

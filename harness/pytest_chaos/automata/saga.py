@@ -19,10 +19,11 @@ from pytest_chaos.model.op import Op
 class Step:
     """One step of a saga: the operation ``action`` on ``link``, and what undoes it.
 
-    ``undo`` is the compensation's operation on the same link; empty: nothing undoes it. ``done`` names where its effect shows (a stub, a
-    stub's operation, ``node:ledger``), ``undone`` where the compensation's shows. Where one ledger holds both, ``standing`` lists the
-    states of its rows that count as done and not undone. ``money``: the amounts of ``done`` less those of ``undone`` must be what the confirmed
-    sagas cost. ``pivot``: once it has succeeded nothing is undone any more. Raises ChaosError when it names no link or operation.
+    ``undo`` is the compensation's operation on the same link; empty: nothing undoes it. ``done`` names where its
+    effect shows (a stub, a stub's operation, ``node:ledger``), ``undone`` where the compensation's shows. Where one
+    ledger holds both, ``standing`` lists the states of its rows that count as done and not undone. ``money``: the
+    amounts of ``done`` less those of ``undone`` must be what the confirmed sagas cost. ``pivot``: once it has
+    succeeded nothing is undone any more. Raises ChaosError when it names no link or operation.
     """
 
     name: str
@@ -38,7 +39,10 @@ class Step:
     def __post_init__(self) -> None:
         """Refuse a step that cannot be found on the wire."""
         if " -> " not in self.link or not self.action:
-            msg = f"Step {self.name!r}: link={self.link!r}, action={self.action!r}: must name a link 'a -> b' and an operation on it"
+            msg = (
+                f"Step {self.name!r}: link={self.link!r}, action={self.action!r}: must name a link 'a -> b' and an "
+                "operation on it"
+            )
             raise ChaosError(msg)
 
 
@@ -63,17 +67,20 @@ class StepRecord:
 
     @property
     def possible(self) -> bool:
-        """Whether the step may have happened: an action was sent whose effect is not certainly none, or the ledger says so."""
+        """Whether the step may have happened, by what was sent or by the ledger."""
         return self.did > 0 or any(one.effect != "none" for one in self.actions)
 
     def ids(self) -> list[str]:
         """List the ids of everything that it is known from."""
-        return [*(one.id for one in (*self.actions, *self.undos, *self.queries)), *(one.id for one in (*self.rows, *self.undone_rows))]
+        return [
+            *(one.id for one in (*self.actions, *self.undos, *self.queries)),
+            *(one.id for one in (*self.rows, *self.undone_rows)),
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaRecord:
-    """One saga of the history: its id, the orchestrator's row for it (None: it has forgotten it), the driver's calls, its steps."""
+    """One saga: its id, the orchestrator's row for it (None: it has forgotten it), the driver's calls, its steps."""
 
     id: str
     row: Effect | None
@@ -93,9 +100,10 @@ class SagaRecord:
 
 
 def sagas(history: History, ledger: str, steps: Sequence[Step]) -> list[SagaRecord]:
-    """Find the sagas of this history: rows of the ledger that requests or effects of this history are about, and effects with no row.
+    """Find the sagas of this history.
 
-    Rows of earlier tests are left alone: nothing in this history refers to them.
+    They are the rows of the ledger that requests or effects of this history are about, and effects with no row. Rows
+    of earlier tests are left alone: nothing in this history refers to them.
     """
     known = {row.key: row for row in rows(history, ledger)}
     referred = _referred(history, steps)
@@ -131,7 +139,11 @@ def _saga(history: History, saga_id: str, row: Effect | None, steps: Sequence[St
         ops = {op.id: op for op in history.ops}
     ids = {one.id for one in about}
     # Requests that carry nothing of the saga itself belong to it when its call caused them and has no other saga.
-    mine = [one for one in history.attempts if one.id in ids or (not _names_one(one) and (op := causes.of(one)) and op.id in ops)]
+    mine = [
+        one
+        for one in history.attempts
+        if one.id in ids or (not _names_one(one) and (op := causes.of(one)) and op.id in ops)
+    ]
     return SagaRecord(
         id=saga_id, row=row, ops=tuple(ops.values()), steps=tuple(_step(history, saga_id, step, mine) for step in steps)
     )

@@ -19,7 +19,7 @@ class Imbalance:
 
 
 def books(known: Sequence[SagaRecord], completed: Sequence[str]) -> Iterator[Imbalance]:
-    """Compare, saga by saga, what its money steps captured less refunded with what it costs if it is completed, else with nothing.
+    """Compare what each saga's money steps captured less refunded with what it costs: nothing unless completed.
 
     Amounts are integers in minor units. A ledger without amounts is compared by counts.
     """
@@ -32,17 +32,21 @@ def books(known: Sequence[SagaRecord], completed: Sequence[str]) -> Iterator[Imb
             owed = one.row.amount_minor if one.row and one.state in final else 0
             if record.did - record.undid > 1:
                 yield Imbalance(
-                    message=f"saga {one.id}: {record.step.name!r} stands {record.did - record.undid} times; once is all there is to pay",
+                    message=f"saga {one.id}: {record.step.name!r} stands {record.did - record.undid} times, not once",
                     witness=tuple(one.ids()),
                 )
             elif owed is None or net is None:
                 if record.stands != (one.state in final):
                     what = one.state or "not in the books"
-                    yield Imbalance(message=f"saga {one.id} is {what}, and {record.step.name!r} stands {record.stands} times", witness=tuple(one.ids()))
+                    yield Imbalance(
+                        message=f"saga {one.id} is {what}, and {record.step.name!r} stands {record.stands} times",
+                        witness=tuple(one.ids()),
+                    )
             elif net != owed:
                 what = one.state or "not in the books"
                 yield Imbalance(
-                    message=f"saga {one.id} is {what} and owes {owed}, but captured less refunded is {net} (minor units)", witness=tuple(one.ids())
+                    message=f"saga {one.id} is {what} and owes {owed}, but captured less refunded is {net} (minor)",
+                    witness=tuple(one.ids()),
                 )
 
 
@@ -51,13 +55,18 @@ def stock(history: History, ledger: str, initial: Mapping[str, int]) -> Iterator
     found = rows(history, ledger) if ledger else []
     for row in found:
         if row.count < 0:
-            yield Imbalance(message=f"{ledger}: {row.key} {row.state} is {row.count}, less than nothing", witness=(row.id,))
+            yield Imbalance(
+                message=f"{ledger}: {row.key} {row.state} is {row.count}, less than nothing", witness=(row.id,)
+            )
     for product, amount in initial.items():
         mine = [row for row in found if row.key == product]
         total = sum(row.count for row in mine)
         if mine and total != amount:
             parts = ", ".join(f"{row.count} {row.state}" for row in mine)
-            yield Imbalance(message=f"{ledger}: {product} adds up to {total} ({parts}); there were {amount}", witness=tuple(row.id for row in mine))
+            yield Imbalance(
+                message=f"{ledger}: {product} adds up to {total} ({parts}); there were {amount}",
+                witness=tuple(row.id for row in mine),
+            )
 
 
 def _net(record: StepRecord) -> int | None:

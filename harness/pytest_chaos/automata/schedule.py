@@ -14,11 +14,11 @@ _GROWTH = 3
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
-    """Waits of ``base_s * multiplier ** k`` seconds before attempt k + 2 (k from 0), never above ``cap_s``, with ``jitter``.
+    """Waits of ``base_s * multiplier ** k`` seconds before attempt k + 2 (k from 0), capped, with ``jitter``.
 
-    Jitters: ``full`` [0, v]; ``equal`` [v/2, v]; ``plus-minus-20`` [0.8 v, 1.2 v] (gRPC A6); ``decorrelated`` [base, 3 x previous gap];
-    ``additive`` v + [0, ``spread_s``]. After AWS's backoff simulator, gRPC A6, stamina. ``multiplier=1`` is a constant wait. Raises
-    ChaosError on a value out of range.
+    Jitters: ``full`` [0, v]; ``equal`` [v/2, v]; ``plus-minus-20`` [0.8 v, 1.2 v] (gRPC A6); ``decorrelated`` [base,
+    3 x previous gap]; ``additive`` v + [0, ``spread_s``]. After AWS's backoff simulator, gRPC A6, stamina.
+    ``multiplier=1`` is a constant wait. Raises ChaosError on a value out of range.
     """
 
     base_s: float
@@ -29,7 +29,11 @@ class Exponential:
 
     def __post_init__(self) -> None:
         """Refuse what is no schedule."""
-        for name, value, low in (("base_s", self.base_s, 0.0), ("multiplier", self.multiplier, 1.0), ("spread_s", self.spread_s, 0.0)):
+        for name, value, low in (
+            ("base_s", self.base_s, 0.0),
+            ("multiplier", self.multiplier, 1.0),
+            ("spread_s", self.spread_s, 0.0),
+        ):
             if not value >= low:
                 msg = f"Exponential: {name}={value!r}: must be {low:g} or more"
                 raise ChaosError(msg)
@@ -41,7 +45,7 @@ class Exponential:
             raise ChaosError(msg)
 
     def bounds(self, k: int, previous_gap_s: float = 0.0) -> tuple[float, float]:
-        """Give the least and the most seconds of gap number ``k`` (from 0); ``previous_gap_s`` matters to ``decorrelated`` alone."""
+        """Give the least and the most seconds of gap ``k`` (from 0); ``previous_gap_s`` matters to ``decorrelated``."""
         cap = float("inf") if self.cap_s is None else self.cap_s
         ideal = min(cap, self.base_s * self.multiplier**k)
         if self.jitter == "full":

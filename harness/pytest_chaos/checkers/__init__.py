@@ -32,8 +32,8 @@ C = TypeVar("C")
 def universal() -> tuple[Checker, ...]:
     """Give the checkers that need no declaration; they run along with every test and can only make it fail."""
     # Imported here: a room's package must not load its files by itself.
-    from pytest_chaos.checkers.correlation import Crosstalk
-    from pytest_chaos.checkers.safe_resend import SafeResend
+    from pytest_chaos.checkers.correlation import Crosstalk  # noqa: PLC0415
+    from pytest_chaos.checkers.safe_resend import SafeResend  # noqa: PLC0415
 
     return (SafeResend(), Crosstalk())
 
@@ -50,7 +50,11 @@ def total(check: Callable[[C, History], Verdict]) -> Callable[[C, History], Verd
         except Exception as crash:  # noqa: BLE001 - a crash must never look like a verdict about the system
             trace = "".join(traceback.format_exception(crash))[-2000:]
             result = RuleResult(
-                rule="*", outcome="INCONCLUSIVE", message=f"the checker crashed: {crash!r}", blame="harness", missing=trace
+                rule="*",
+                outcome="INCONCLUSIVE",
+                message=f"the checker crashed: {crash!r}",
+                blame="harness",
+                missing=trace,
             )
             return Verdict(checker=type(self).__name__, subject=str(getattr(self, "link", "")), results=(result,))
 
@@ -58,7 +62,7 @@ def total(check: Callable[[C, History], Verdict]) -> Callable[[C, History], Verd
 
 
 class Findings:
-    """Collects what a checker finds, rule by rule, and weighs it: a failure, then a doubt, then a pass, else what was missing."""
+    """Collects what a checker finds, and weighs it by rule: a failure, a doubt, a pass, else what was missing."""
 
     def __init__(self, history: History, checker: object, subject: str, rules: Iterable[str]) -> None:
         self._history = history
@@ -71,7 +75,7 @@ class Findings:
         self._missing: dict[str, list[str]] = {}
 
     def fail(self, rule: str, message: str, witness: Iterable[str], *, blame: Blame = "application") -> None:
-        """A rule was broken; ``message`` is one sentence with numbers, ``witness`` the ids of the events that prove it."""
+        """A rule was broken; ``message`` is one sentence with numbers, ``witness`` the ids of what proves it."""
         result = RuleResult(
             rule=rule,
             outcome="FAIL",
@@ -119,7 +123,15 @@ class Findings:
             return [RuleResult(rule=rule, outcome="PASS", message=held[0] + more, subject=self._subject)]
         reasons = reasons or self._missing.get(rule, []) or ["nothing in this test put the rule to the test"]
         missing = "; ".join(dict.fromkeys(reasons))
-        return [RuleResult(rule=rule, outcome="INCONCLUSIVE", message=f"{rule} is undecided", subject=self._subject, missing=missing)]
+        return [
+            RuleResult(
+                rule=rule,
+                outcome="INCONCLUSIVE",
+                message=f"{rule} is undecided",
+                subject=self._subject,
+                missing=missing,
+            )
+        ]
 
 
 def event_times(history: History) -> dict[str, int]:
@@ -134,7 +146,6 @@ def event_times(history: History) -> dict[str, int]:
 
 
 def unhit(history: History, *targets: str) -> str:
-    """Say which faults on these links or nodes hit nothing, as the reason why a rule was not put to the test; empty when none."""
+    """Say which faults on these links or nodes hit nothing, so that a rule was not put to the test; empty: none."""
     idle = [fault for fault in history.faults if fault.hits == 0 and (not targets or fault.target in targets)]
     return "; ".join(f"the fault {fault.id} ({fault.kind} on {fault.target}) hit nothing" for fault in idle)
-

@@ -1,4 +1,4 @@
-"""Circuit breaker: opens when declared, stays open, probes, closes when declared; decided by replaying what the link saw."""
+"""Circuit breaker: opens, stays open, probes and closes as declared; decided by replaying what the link saw."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ _MOST_WITNESSES = 12
 @registry.register("CircuitBreaker")
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:
-    """The caller of ``link`` stops calling after ``failures`` consecutive failures, for ``wait_s`` seconds; then it probes.
+    """The caller of ``link`` stops calling after ``failures`` failures in a row, for ``wait_s`` seconds, then probes.
 
-    At most ``probes`` probes are under way at a time; ``successes`` in sequence close it, a failed probe opens it again. Decides B1 (trips
-    in time), B2 (not earlier), B3 (nothing admitted while open), B4 (probes), B5 (closes and reopens as declared), B6 (comes back), B7 (a rejection is
-    fast, distinguishable, with Retry-After). A failure is a transport error, a time-out, a status in ``failure_statuses`` (empty: any from
-    500) or ``failure_grpc``; other errors are ``neutral``. ``late`` and ``neutral`` say whether results of an older era and neutral outcomes count,
-    ``any`` accepts both. ``reaction_s`` is how long the caller may take to act on what it learned. Raises ChaosError on a value out of range.
+    At most ``probes`` probes are under way at a time; ``successes`` in sequence close it, a failed probe opens it
+    again. Decides B1 (trips in time), B2 (not earlier), B3 (nothing admitted while open), B4 (probes), B5 (closes and
+    reopens as declared), B6 (comes back), B7 (a rejection is fast, distinguishable, with Retry-After). A failure is a
+    transport error, a time-out, a status in ``failure_statuses`` (empty: any from 500) or ``failure_grpc``; other
+    errors are ``neutral``. ``late`` and ``neutral`` say whether results of an older era and neutral outcomes count,
+    ``any`` accepts both. ``reaction_s`` is how long the caller may take to act on what it learned. Raises ChaosError
+    on a value out of range.
     """
 
     link: str = ""
@@ -62,12 +64,7 @@ class CircuitBreaker:
         found = Findings(history, self, self.link, _RULES)
         caller = self.link.partition(" -> ")[0]
         attempts = [one for one in history.on(self.link) if one.protocol != "tcp"]
-        failed = sum(self._result(one) == "failure" for one in attempts)
-        found.missing(
-            _RULES,
-            unhit(history, self.link)
-            or f"{failed} attempts on {self.link} failed, of {self.failures} in a row that it takes; no call was seen to be rejected",
-        )
+        self._explain(found, history, sum(self._result(one) == "failure" for one in attempts))
         if any(node.name == caller and node.replicas > 1 for node in history.nodes):
             found.doubt(_RULES, f"{caller} has several replicas, each with a breaker of its own, behind one link")
             return found.verdict()
@@ -78,6 +75,25 @@ class CircuitBreaker:
             turned = [one for one in refused if begin <= one.request.started_ns < end]
             self._life(found, history, mine, turned)
         return found.verdict()
+
+    def _explain(self, found: Findings, history: History, failed: int) -> None:
+        idle = unhit(history, self.link)
+        if idle:
+            found.missing(_RULES, idle)
+            return
+        tripped = (
+            f"{failed} attempts on {self.link} failed, of {self.failures} in a row that it takes, and no call was "
+            "seen to be rejected"
+        )
+        found.missing(("B1", "B2", "B3", "B7"), tripped)
+        found.missing(("B4",), f"no second call was seen to be rejected while a probe was under way on {self.link}")
+        found.missing(
+            ("B5",),
+            "nothing shows whether it closed: no probe failed and was followed by a rejection, and after the last "
+            "good probe nothing failed "
+            "(and went on) and no calls ran side by side",
+        )
+        found.missing(("B6",), f"it was never seen to close by {self.successes} good probes")
 
     def _life(self, found: Findings, history: History, attempts: list[Attempt], refused: list[Rejection]) -> None:
         """Judge one life of the caller: its breaker starts closed."""
@@ -95,8 +111,9 @@ class CircuitBreaker:
         if outcome.exhausted:
             found.doubt(_RULES, "too many calls overlapped to say in which order the breaker saw them")
         elif outcome.witness is not None:
-            rule, why = classify(outcome.witness, outcome.states)
-            found.fail(rule, f"{self.link}: {self._told(why)}", self._witness(history, outcome, known, refused))
+            broken, why = classify(outcome.witness, outcome.states)
+            for rule in broken:
+                found.fail(rule, f"{self.link}: {self._told(why)}", self._witness(outcome, known, refused))
         else:
             self._proved(found, outcome)
         for one in refused:
@@ -123,24 +140,24 @@ class CircuitBreaker:
         if one.error or one.ended_ns is None or (one.status is None and one.grpc_status is None):
             return "failure"
         if one.protocol == "grpc" and one.grpc_status is not None:
-            return "success" if one.grpc_status == 0 else "failure" if one.grpc_status in self.failure_grpc else "neutral"
+            return (
+                "success" if one.grpc_status == 0 else "failure" if one.grpc_status in self.failure_grpc else "neutral"
+            )
         status = one.status or 0
         if status in self.failure_statuses or (not self.failure_statuses and status >= 500):
             return "failure"
         return "success" if status < 400 else "neutral"
 
     def _told(self, why: str) -> str:
-        return f"{why} (declared: {self.failures} failures, {self.wait_s:g} s wait, {self.probes} probe at a time, {self.successes} successes)"
+        wait = f"{self.wait_s:g} s wait, {self.probes} probe at a time"
+        return f"{why} (declared: {self.failures} failures, {wait}, {self.successes} successes)"
 
-    def _witness(
-        self, history: History, outcome: Replay, known: dict[str, Attempt], refused: list[Rejection]
-    ) -> list[str]:
+    def _witness(self, outcome: Replay, known: dict[str, Attempt], refused: list[Rejection]) -> list[str]:
         event = outcome.witness
         told = [step.event.call for step in outcome.steps if step.event.kind != "result"][-_MOST_WITNESSES:]
         ids = list(dict.fromkeys([*told, *([event.call] if event else [])]))
         faults = with_faults([known[one] for one in ids if one in known])
         ops = [turned.op.id for turned in refused if turned.op and turned.request.id in ids]
-        del history
         return [*ids, *faults, *ops]
 
     def _proved(self, found: Findings, outcome: Replay) -> None:
@@ -149,10 +166,14 @@ class CircuitBreaker:
             before, after = step.before, step.after
             if step.event.kind == "reject" and before.mode == "open":
                 if not before.reopened:
-                    found.hold("B1", f"it opened after {self.failures} failures: a call was then rejected without an attempt")
+                    found.hold(
+                        "B1", f"it opened after {self.failures} failures: a call was then rejected without an attempt"
+                    )
                     found.hold("B2", f"it rejected nothing before {self.failures} failures in a row")
                 else:
-                    found.hold("B5", f"a failed probe opened it again after {before.successes} of {self.successes} successes")
+                    found.hold(
+                        "B5", f"a failed probe opened it again after {before.successes} of {self.successes} successes"
+                    )
                 found.hold("B3", f"nothing was admitted in the {self.wait_s:g} s that it was open")
             if step.event.kind == "reject" and before.mode == "half-open":
                 found.hold("B4", f"while {self.probes} probe was under way the next call was rejected")
@@ -165,16 +186,28 @@ class CircuitBreaker:
         name = one.request.operation
         ids = [one.request.id, *([one.op.id] if one.op else [])]
         if one.waited_ns > latest_ns(history, _REJECTION_NS):
-            found.fail("B7", f"{self.link}: {name} was rejected only after {seconds(one.waited_ns)} without an attempt on the wire", ids)
+            found.fail(
+                "B7",
+                f"{self.link}: {name} was rejected only after {seconds(one.waited_ns)} without an attempt on the wire",
+                ids,
+            )
         elif not one.distinguishable:
-            shown = f"gRPC status {one.request.grpc_status}" if one.request.grpc_status is not None else f"status {one.request.status}"
-            found.fail("B7", f"{self.link}: {name} was rejected with {shown}; a rejection is 503 (UNAVAILABLE) with Retry-After", ids)
+            shown = (
+                f"gRPC status {one.request.grpc_status}"
+                if one.request.grpc_status is not None
+                else f"status {one.request.status}"
+            )
+            found.fail(
+                "B7",
+                f"{self.link}: {name} was rejected with {shown}; a rejection is 503 (UNAVAILABLE) with Retry-After",
+                ids,
+            )
         else:
             found.hold("B7", f"{name} was rejected within {seconds(one.waited_ns)}, with 503 and Retry-After")
 
 
 def _stayed_closed(steps: tuple[Step, ...], probes: int) -> bool:
-    """Whether something happened after closing that only a closed breaker allows: a failure and then a call, or many at once."""
+    """Whether it did after closing what only a closed breaker allows: a failure and then a call, or many at once."""
 
     def closed(state: State) -> bool:
         return state.mode == "closed" and state.closed_again

@@ -56,6 +56,6 @@ class Bulkhead:
             found.missing(
                 ("L1",),
                 unhit(history, self.link)
-                or f"at most {top.count} requests were under way on {self.link}; its limit of {self.limit} was never reached",
+                or f"at most {top.count} requests were under way on {self.link}; its limit is {self.limit}",
             )
         return found.verdict()

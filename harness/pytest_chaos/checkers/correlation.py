@@ -20,12 +20,12 @@ _RULES = ("X1", "X2", "X4", "X5", "X7")
 @registry.register("Correlation")
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """Everything that an operation causes carries its ``x-correlation-id``: requests, gRPC metadata, messages of every broker.
+    """Everything that an operation causes carries its ``x-correlation-id``: requests, gRPC metadata, messages.
 
-    Decides X1 (the id is there and the right one), X2 (never another operation's), X4 (also on retries, after restarts, on dead
-    letters), X5 (answers carry it, errors too), X7 (a consumer's span has the creation context as parent or link; only from
-    spans). Who caused what is known by trace id, payload marker or exclusive use, never by the id itself. ``ignore`` names links or
-    ``broker/channel`` that promise nothing, such as a third party's.
+    Decides X1 (the id is there and the right one), X2 (never another operation's), X4 (also on retries, after
+    restarts, on dead letters), X5 (answers carry it, errors too), X7 (a consumer's span has the creation context as
+    parent or link; only from spans). Who caused what is known by trace id, payload marker or exclusive use, never by
+    the id itself. ``ignore`` names links or ``broker/channel`` that promise nothing, such as a third party's.
     """
 
     ignore: tuple[str, ...] = field(default=(), kw_only=True)
@@ -35,7 +35,9 @@ class Correlation:
     def check(self, history: History, /) -> Verdict:
         """Decide every rule."""
         found = Findings(history, self, "all carriers", _RULES)
-        found.missing(("X1", "X2", "X4"), "the driver's calls caused no request and no message that can be joined to them")
+        found.missing(
+            ("X1", "X2", "X4"), "the driver's calls caused no request and no message that can be joined to them"
+        )
         judged = [one for one in carriers(history) if one.where not in self.ignore]
         mixable = len({op.correlation_id for op in history.ops}) > 1
         for one in judged:
@@ -51,7 +53,9 @@ class Correlation:
         rule = "X4" if one.dead else "X1"
         if one.op is None:
             if one.owner is None and not one.correlation_id and not one.what.startswith("GET "):
-                found.doubt(("X1",), f"{one.what} on {one.where} ({one.id}) carries nothing that says which call caused it")
+                found.doubt(
+                    ("X1",), f"{one.what} on {one.where} ({one.id}) carries nothing that says which call caused it"
+                )
             return
         if one.correlation_id == one.op.correlation_id:
             found.hold(rule, f"{one.what} on {one.where} carries the id of its cause, {one.correlation_id!r}")
@@ -62,13 +66,23 @@ class Correlation:
         if one.owner is not None and one.how == "exclusive":
             return
         if one.owner is not None:
-            found.fail("X2", f"{what}, caused by {one.op.id}, carries the correlation id of {one.owner.id}", (one.op.id, one.owner.id, one.id))
+            found.fail(
+                "X2",
+                f"{what}, caused by {one.op.id}, carries the correlation id of {one.owner.id}",
+                (one.op.id, one.owner.id, one.id),
+            )
         elif one.correlation_id:
             found.fail(
-                rule, f"{what} carries {one.correlation_id!r}; the call that caused it has {one.op.correlation_id!r}", (one.op.id, one.id)
+                rule,
+                f"{what} carries {one.correlation_id!r}; the call that caused it has {one.op.correlation_id!r}",
+                (one.op.id, one.id),
             )
         else:
-            found.fail(rule, f"{what} carries no correlation id; the call that caused it has {one.op.correlation_id!r}", (one.op.id, one.id))
+            found.fail(
+                rule,
+                f"{what} carries no correlation id; the call that caused it has {one.op.correlation_id!r}",
+                (one.op.id, one.id),
+            )
 
     def _retries(self, found: Findings, history: History) -> None:
         for link in dict.fromkeys(attempt.link for attempt in history.attempts):
@@ -80,13 +94,18 @@ class Correlation:
                     continue
                 if len(set(ids)) > 1:
                     found.fail(
-                        "X4", f"{link}: the {len(ids)} attempts of {call.name} carry {len(set(ids))} different correlation ids", with_faults(call.attempts)
+                        "X4",
+                        f"{link}: the {len(ids)} attempts of {call.name} carry {len(set(ids))} different "
+                        "correlation ids",
+                        with_faults(call.attempts),
                     )
                 else:
                     found.hold("X4", f"the {len(ids)} attempts of {call.name} on {link} carry one correlation id")
 
     def _answers(self, found: Findings, history: History) -> None:
-        replaced = {one.request_headers.get("traceparent") for one in history.attempts if one.caller == DRIVER and one.faults}
+        replaced = {
+            one.request_headers.get("traceparent") for one in history.attempts if one.caller == DRIVER and one.faults
+        }
         lost = {header.split("-")[1] for header in replaced if header and "-" in header}
         found.missing(("X5",), "no call got an answer over HTTP from the system itself")
         for op in history.ops:
@@ -98,25 +117,39 @@ class Correlation:
                 found.hold("X5", f"the answer to {op.operation} ({op.status}) carries its id")
             else:
                 shown = repr(given) if given else "none"
-                found.fail("X5", f"the answer to {op.operation} ({op.status}) carries {shown}; asked was with {op.correlation_id!r}", (op.id,))
+                found.fail(
+                    "X5",
+                    f"the answer to {op.operation} ({op.status}) carries {shown}; asked was with {op.correlation_id!r}",
+                    (op.id,),
+                )
 
     def _spans(self, found: Findings, history: History) -> None:
         if not history.spans_complete:
             told = ", ".join(history.spans_missing) or "no span came"
             found.doubt(("X7",), f"the spans are incomplete: {told}")
-        created = {message.traceparent.split("-")[1] for message in history.messages if message.traceparent.count("-") >= 3}
+        created = {
+            message.traceparent.split("-")[1] for message in history.messages if message.traceparent.count("-") >= 3
+        }
         consuming = [span for span in history.spans if _processes(span)]
         if not consuming or not created:
             senders = sorted({span.service for span in history.spans})
-            found.missing(("X7",), f"no consumer span of a traced message came; spans came from: {', '.join(senders) or 'no service'}")
+            found.missing(
+                ("X7",),
+                f"no consumer span of a traced message came; spans came from: {', '.join(senders) or 'no service'}",
+            )
             return
         for span in consuming:
             contexts = {link.trace_id for link in span.links} | ({span.trace_id} if span.parent_id else set())
             if contexts & created:
-                found.hold("X7", f"{span.service}'s span {span.name!r} has the message's creation context as parent or link")
+                found.hold(
+                    "X7", f"{span.service}'s span {span.name!r} has the message's creation context as parent or link"
+                )
             else:
                 found.fail(
-                    "X7", f"{span.service}'s consumer span {span.name!r} has neither parent nor link to the context that created the message", (span.span_id,)
+                    "X7",
+                    f"{span.service}'s consumer span {span.name!r} has neither parent nor link to the context that "
+                    "created the message",
+                    (span.span_id,),
                 )
 
 
@@ -150,5 +183,7 @@ def _crossed(found: Findings, seen: Iterable[Carrier]) -> None:
 
 
 def _processes(span: Span) -> bool:
-    operation = str(span.attributes.get("messaging.operation.type") or span.attributes.get("messaging.operation") or "process")
+    operation = str(
+        span.attributes.get("messaging.operation.type") or span.attributes.get("messaging.operation") or "process"
+    )
     return span.kind == "consumer" and operation in ("process", "deliver")

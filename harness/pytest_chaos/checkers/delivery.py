@@ -1,4 +1,4 @@
-"""Delivery: what a broker confirmed is processed, once, in order, also when the consumer was away, crashed or failed."""
+"""Delivery: what a broker confirmed is processed once, in order, even if the consumer was away, crashed or failed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ _MODES = ("exactly-once-effect", "at-least-once")
 @registry.register("Delivery")
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Every message that ``broker`` held on ``channel`` has its effect in ``effects`` (a stub or ledger), joined by the marker.
+    """Every message that ``broker`` held on ``channel`` has its effect in ``effects``, joined by the marker.
 
-    Decides D1 (none lost, unless dead-lettered), D2 (none made up), D3 (each effect once; ``at-least-once`` allows repeats), D4 (in order of
-    publishing per key), D9 (also what was published while ``subscriber`` was down), D12 (nothing acknowledged or committed without its
-    effect). ``keys`` keeps messages whose key or routing key starts with one of them; ``group`` restricts acknowledgements to a consumer group or queue.
-    Needs a disturbance: without a fault that hit or a node that went down nothing is decided. Raises ChaosError on a bad mode.
+    Decides D1 (none lost, unless dead-lettered), D2 (none made up), D3 (each effect once; ``at-least-once`` allows
+    repeats), D4 (in order of publishing per key), D9 (also what was published while ``subscriber`` was down), D12
+    (nothing acknowledged or committed without its effect). ``keys`` keeps messages whose key or routing key starts
+    with one of them; ``group`` restricts acknowledgements to a consumer group or queue. Needs a disturbance: without
+    a fault that hit or a node that went down nothing is decided. Raises ChaosError on a bad mode.
     """
 
     broker: str
@@ -88,20 +89,40 @@ class Delivery:
         if result.lost:
             stuck = sum(marker in waiting for marker in result.lost)
             still = f" ({stuck} still wait at the broker)" if stuck else ""
-            ids = _ids(published, result.lost) + [waiting[one].id for one in result.lost if one in waiting] + disturbed_by(history)
-            found.fail("D1", f"{where}: {len(result.lost)} of {total_} messages had no effect in {self.effects}{still}: {_some(result.lost)}", ids)
+            ids = (
+                _ids(published, result.lost)
+                + [waiting[one].id for one in result.lost if one in waiting]
+                + disturbed_by(history)
+            )
+            found.fail(
+                "D1",
+                f"{where}: {len(result.lost)} of {total_} messages had no effect in {self.effects}{still}: "
+                f"{_some(result.lost)}",
+                ids,
+            )
         else:
             found.hold("D1", f"all {done} messages of {where} had their effect in {self.effects} or were dead-lettered")
         if result.unexpected:
             ids = [one.id for one in effects if one.marker in result.unexpected]
-            found.fail("D2", f"{where}: {len(result.unexpected)} effects in {self.effects} belong to no message: {_some(result.unexpected)}", ids)
+            found.fail(
+                "D2",
+                f"{where}: {len(result.unexpected)} effects in {self.effects} belong to no message: "
+                f"{_some(result.unexpected)}",
+                ids,
+            )
         else:
             found.hold("D2", f"every effect in {self.effects} belongs to a message of {where}")
         doubled = [marker for marker, _ in result.doubled if marker in markers]
         if doubled and self.mode == "exactly-once-effect":
-            ids = _ids(published, doubled) + [one.id for one in effects if one.marker in doubled] + disturbed_by(history)
+            ids = (
+                _ids(published, doubled) + [one.id for one in effects if one.marker in doubled] + disturbed_by(history)
+            )
             counts = dict(result.doubled)
-            found.fail("D3", f"{where}: message {doubled[0]} had {counts[doubled[0]]} effects in {self.effects}; allowed is 1", ids)
+            found.fail(
+                "D3",
+                f"{where}: message {doubled[0]} had {counts[doubled[0]]} effects in {self.effects}; allowed is 1",
+                ids,
+            )
         elif effects:
             found.hold("D3", f"no message of {where} had more than the effects that {self.mode} allows")
         else:
@@ -115,7 +136,9 @@ class Delivery:
         for one in published:
             if one.key:
                 by_key.setdefault(f"{one.channel} {one.key}", []).append(one)
-        found.missing(("D4",), "no two messages with one key were processed" if self.ordered else "no order is declared")
+        found.missing(
+            ("D4",), "no two messages with one key were processed" if self.ordered else "no order is declared"
+        )
         for messages in by_key.values() if self.ordered else ():
             ranked = sorted(messages, key=lambda one: (one.offset if one.offset is not None else one.at_ns, one.at_ns))
             done = [(message, first[message.marker]) for message in ranked if message.marker in first]
@@ -123,7 +146,8 @@ class Delivery:
                 if after.at_ns < before.at_ns:
                     found.fail(
                         "D4",
-                        f"{self.broker}: {later.marker} was processed before {earlier.marker}, which has the same key and came first",
+                        f"{self.broker}: {later.marker} was processed before {earlier.marker}, which has the same "
+                        "key and came first",
                         (earlier.id, later.id, after.id, before.id),
                     )
                 else:
@@ -143,25 +167,34 @@ class Delivery:
         if lost:
             found.fail(
                 "D9",
-                f"{len(lost)} of {len(missed)} messages published while {self.subscriber} was down were never processed: "
+                f"{len(lost)} of {len(missed)} messages published while {self.subscriber} was down were never "
+                "processed: "
                 f"{_some(one.marker for one in lost)}",
-                [*(one.id for one in lost), *(event.id for event in history.node_events if event.node == self.subscriber)],
+                [
+                    *(one.id for one in lost),
+                    *(event.id for event in history.node_events if event.node == self.subscriber),
+                ],
             )
         else:
-            found.hold("D9", f"all {len(missed)} messages published while {self.subscriber} was down were processed afterwards")
+            found.hold(
+                "D9", f"all {len(missed)} messages published while {self.subscriber} was down were processed afterwards"
+            )
 
     def _settled(self, found: Findings, published: list[Message], effects: list[Effect], mine: list[Message]) -> None:
         markers = {one.marker for one in published}
         done = {one.marker for one in effects} | {one.marker for one in mine if one.event == "dead"}
         settled = [
-            one for one in mine if one.event == "settled" and one.marker in markers and self.group in ("", one.group, one.channel)
+            one
+            for one in mine
+            if one.event == "settled" and one.marker in markers and self.group in ("", one.group, one.channel)
         ]
         found.missing(("D12",), f"{self.broker} told of no acknowledgement or commit")
         for one in settled:
             if one.marker not in done:
                 found.fail(
                     "D12",
-                    f"{self.broker}: message {one.marker} was acknowledged or committed past, and had no effect in {self.effects}",
+                    f"{self.broker}: message {one.marker} was acknowledged or committed past, and had no effect in "
+                    f"{self.effects}",
                     [*_ids(published, (one.marker,)), one.id],
                 )
             else:

@@ -1,4 +1,4 @@
-"""Fire and forget: what the caller promised does not depend on its side task, and the side task has bounds of its own."""
+"""Fire and forget: the caller's promise does not depend on its side task, which has bounds of its own."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _MOST_WITNESSES = 16
 class FireAndForget:
     """The driver's ``operations`` do not depend on the side task that goes out on ``link``.
 
-    Decides N1 (calls made while a fault hit the link have the same result as those made without it, and take no longer) and N2 (each
-    request of the side task ends within ``bound_s`` seconds, at most ``limit`` at a time). N1 needs at least one call without the fault to
-    compare with. Raises ChaosError on a bound that is none.
+    Decides N1 (calls made while a fault hit the link have the same result as those made without it, and take no
+    longer) and N2 (each request of the side task ends within ``bound_s`` seconds, at most ``limit`` at a time). N1
+    needs at least one call without the fault to compare with. Raises ChaosError on a bound that is none.
     """
 
     link: str = ""
@@ -64,7 +64,9 @@ class FireAndForget:
             found.missing(("N1",), f"no call to {caller} was made while a fault acted on {self.link}")
             return
         if not without:
-            found.missing(("N1",), f"no call to {caller} succeeded without the fault, so there is nothing to compare with")
+            found.missing(
+                ("N1",), f"no call to {caller} succeeded without the fault, so there is nothing to compare with"
+            )
             return
         usual = max((op.completed_ns or 0) - op.invoked_ns for op in without)
         for op in during:
@@ -72,15 +74,24 @@ class FireAndForget:
             ids = [without[0].id, op.id, *(fault.id for fault in active)]
             if op.outcome != "ok":
                 what = op.error or f"status {op.status}"
-                found.fail("N1", f"{op.operation} ended in {what} while {self.link} was disturbed; without that it succeeds", ids)
+                found.fail(
+                    "N1",
+                    f"{op.operation} ended in {what} while {self.link} was disturbed; without that it succeeds",
+                    ids,
+                )
             elif took > usual + slack_ns(history, usual) + skew_ns(history):
                 found.fail(
                     "N1",
-                    f"{op.operation} took {seconds(took)} while {self.link} was disturbed; without that at most {seconds(usual)}",
+                    f"{op.operation} took {seconds(took)} while {self.link} was disturbed; without that at most "
+                    f"{seconds(usual)}",
                     ids,
                 )
             else:
-                found.hold("N1", f"{op.operation} took {seconds(took)} while {self.link} was disturbed, without that {seconds(usual)}")
+                found.hold(
+                    "N1",
+                    f"{op.operation} took {seconds(took)} while {self.link} was disturbed, without that "
+                    f"{seconds(usual)}",
+                )
 
     def _bounded(self, found: Findings, history: History) -> None:
         attempts = [one for one in history.on(self.link) if one.protocol != "tcp"]
@@ -93,12 +104,18 @@ class FireAndForget:
             pressed = pressed or lasted >= bound - bound // 10 - skew_ns(history)
             if lasted > latest_ns(history, bound):
                 state = "still open" if one.ended_ns is None else "open"
-                found.fail("N2", f"{self.link}: {one.operation} was {state} for {seconds(lasted)}; its bound is {self.bound_s:g} s", with_faults((one,)))
+                found.fail(
+                    "N2",
+                    f"{self.link}: {one.operation} was {state} for {seconds(lasted)}; its bound is {self.bound_s:g} s",
+                    with_faults((one,)),
+                )
         top = peak([(one.started_ns, end_ns(one, history)) for one in attempts], shrink_ns=skew_ns(history))
         if self.limit is not None and top.count > self.limit:
             members = [attempts[index] for index in top.members]
             found.fail(
-                "N2", f"{self.link}: {top.count} side tasks ran at once; the limit is {self.limit}", with_faults(members)[:_MOST_WITNESSES]
+                "N2",
+                f"{self.link}: {top.count} side tasks ran at once; the limit is {self.limit}",
+                with_faults(members)[:_MOST_WITNESSES],
             )
         if pressed or (self.limit is not None and top.count >= self.limit):
             found.hold("N2", f"side tasks on {self.link} kept their bounds; at most {top.count} ran at once")

@@ -1,4 +1,4 @@
-"""Idempotency: however often a request is repeated, its effect happens once; judged at ledgers that we own where there are any."""
+"""Idempotency: however often a request is repeated, its effect happens once; judged at the effects' ledger."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ _MOST_WITNESSES = 16
 class Idempotency:
     """Each intent has at most ``max_effects`` effects in a ledger, whatever was lost, repeated or crashed.
 
-    ``effects`` is a stub (``"acquirer"``), one operation of it (``"acquirer:POST /charges"``), or a ledger of a service's state
-    (``"payments:charges"``). Decides I1 (effects per key, per marker and, with ``per_call``, per call of the driver), I3 (concurrent
-    equal calls: one effect; each answer the result, 409 or a wait), I9 (one key on all attempts of an intent, another for another
-    intent; on ``link``, which then must carry one, else on every link that does). Raises ChaosError on a bad value.
+    ``effects`` is a stub (``"acquirer"``), one operation of it (``"acquirer:POST /charges"``), or a ledger of a
+    service's state (``"payments:charges"``). Decides I1 (effects per key, per marker and, with ``per_call``, per call
+    of the driver), I3 (concurrent equal calls: one effect; each answer the result, 409 or a wait), I9 (one key on all
+    attempts of an intent, another for another intent; on ``link``, which then must carry one, else on every link that
+    does). Raises ChaosError on a bad value.
     """
 
     effects: str
@@ -71,7 +72,11 @@ class Idempotency:
             count = sum(one.count for one in mine)
             name = " ".join(identity)
             if count > self.max_effects:
-                found.fail("I1", f"{self.effects}: {name} had {count} effects; allowed is {self.max_effects}", known.witness(mine))
+                found.fail(
+                    "I1",
+                    f"{self.effects}: {name} had {count} effects; allowed is {self.max_effects}",
+                    known.witness(mine),
+                )
             elif repeated:
                 found.hold("I1", f"{self.effects}: {name} had {count} effect although {repeated}")
             else:
@@ -92,15 +97,29 @@ class Idempotency:
             count = sum(one.count for one in mine)
             what = f"{len(ops)} concurrent {operation} under key {key!r}"
             if count > self.max_effects:
-                found.fail("I3", f"{what} had {count} effects; allowed is {self.max_effects}", [*(op.id for op in ops), *known.witness(mine)])
+                found.fail(
+                    "I3",
+                    f"{what} had {count} effects; allowed is {self.max_effects}",
+                    [*(op.id for op in ops), *known.witness(mine)],
+                )
             elif bad:
-                found.fail("I3", f"{what}: one was answered {bad[0].status}; allowed are the result, 409 or a wait", [op.id for op in ops])
+                found.fail(
+                    "I3",
+                    f"{what}: one was answered {bad[0].status}; allowed are the result, 409 or a wait",
+                    [op.id for op in ops],
+                )
             else:
                 found.hold("I3", f"{what} had {count} effect")
 
     def _keys(self, found: Findings, history: History) -> None:
-        found.missing(("I9",), f"nothing with an idempotency key was sent twice{' on ' + self.link if self.link else ''}")
-        links = (self.link,) if self.link else tuple(dict.fromkeys(one.link for one in history.attempts if one.caller != DRIVER))
+        found.missing(
+            ("I9",), f"nothing with an idempotency key was sent twice{' on ' + self.link if self.link else ''}"
+        )
+        links = (
+            (self.link,)
+            if self.link
+            else tuple(dict.fromkeys(one.link for one in history.attempts if one.caller != DRIVER))
+        )
         for link in links:
             calls = [call for call in group(history, link).calls if not call.operation.startswith(_READS)]
             for call in calls:
@@ -117,7 +136,8 @@ class Idempotency:
             shown = "none" if keys == {""} else f"{len(keys)} different ones"
             found.fail(
                 "I9",
-                f"{call.link}: the {len(call.attempts)} attempts of {call.name} must carry one idempotency key; they carry {shown}",
+                f"{call.link}: the {len(call.attempts)} attempts of {call.name} must carry one idempotency key; "
+                f"they carry {shown}",
                 with_faults(call.attempts),
             )
 
@@ -165,15 +185,21 @@ class _Known:
         return f"{lost.node} was {lost.event}" if lost else ""
 
     def witness(self, effects: Iterable[Effect]) -> list[str]:
-        """List the effects, the requests that reached the ledger, and what happened upstream of them for the same call."""
+        """List the effects, the requests that reached the ledger, and what happened upstream of them."""
         mine = list(effects)
         direct = [self._attempts[one.attempt] for one in mine if one.attempt in self._attempts]
         ops = {op.id for op in map(self.op_of, mine) if op}
         upstream: list[Attempt] = [
-            one for one in self._history.attempts if one.faults and (cause := self._cause(one)) is not None and cause.id in ops
+            one
+            for one in self._history.attempts
+            if one.faults and (cause := self._cause(one)) is not None and cause.id in ops
         ]
         links = {one.link for one in upstream}
-        again = [one for one in self._history.attempts if one.link in links and (cause := self._cause(one)) is not None and cause.id in ops]
+        again = [
+            one
+            for one in self._history.attempts
+            if one.link in links and (cause := self._cause(one)) is not None and cause.id in ops
+        ]
         ids = [one.id for one in mine] + with_faults(direct) + with_faults(upstream) + with_faults(again)
         return list(dict.fromkeys([*sorted(ops), *ids]))[:_MOST_WITNESSES]
 
@@ -184,7 +210,8 @@ class _Known:
 def _overlap(ops: list[Op]) -> bool:
     begun = sorted(ops, key=lambda op: op.invoked_ns)
     return any(
-        first.completed_ns is None or second.invoked_ns < first.completed_ns for first, second in itertools.pairwise(begun)
+        first.completed_ns is None or second.invoked_ns < first.completed_ns
+        for first, second in itertools.pairwise(begun)
     )
 
 

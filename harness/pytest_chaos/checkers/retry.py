@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from pytest_chaos.automata.grouping import Call, Run, group, transport_resend
+from pytest_chaos.automata.grouping import Call, Run, group
 from pytest_chaos.automata.outcomes import outcome_of, retry_after_s, with_faults
-from pytest_chaos.automata.resend import resends
+from pytest_chaos.automata.resend import resends, turned_away, without_resends
 from pytest_chaos.automata.schedule import Exponential
 from pytest_chaos.automata.timing import NS_PER_S, between, end_ns, latest_ns, ns, restarts, seconds, skew_ns, slack_ns
 from pytest_chaos.checkers import Findings, registry, total, unhit
@@ -27,11 +27,12 @@ _RULES = ("R1", "R2", "R4", "R5", "R6", "R7", "R9", "R10", "R11")
 class Retry:
     """The caller of ``link`` retries as declared; all times in seconds, attempts counted including the first.
 
-    Decides R1 (not more than ``max_attempts``), R2 (gaps as ``backoff`` says), R4 (only after a retryable outcome), R5 (no re-send after
-    an unknown effect without one identical key), R6 (Retry-After is respected), R7 (nothing after ``deadline_s``), R9 (attempts are
-    equal), R10 (none after a success, none overlapping unless ``hedging``), R11 (it does go on until it succeeds). A gap runs from the end of an
-    attempt to the start of the next, as seen on the wire. ``operations`` restricts the policy to those, a trailing ``*`` matching any
-    rest; ``idempotent`` names operations that are so by nature. Raises ChaosError on a value out of range.
+    Decides R1 (not more than ``max_attempts``), R2 (gaps as ``backoff`` says), R4 (only after a retryable outcome),
+    R5 (no re-send after an unknown effect without one identical key), R6 (Retry-After is respected), R7 (nothing
+    after ``deadline_s``), R9 (attempts are equal), R10 (none after a success, none overlapping unless ``hedging``),
+    R11 (it does go on until it succeeds). A gap runs from the end of an attempt to the start of the next, as seen on
+    the wire. ``operations`` restricts the policy to those, a trailing ``*`` matching any rest; ``idempotent`` names
+    operations that are so by nature. Raises ChaosError on a value out of range.
     """
 
     link: str = ""
@@ -62,11 +63,14 @@ class Retry:
         if grouped.loose:
             found.doubt(
                 _RULES,
-                f"{len(grouped.loose)} attempts on {self.link} overlap and carry neither marker, trace or correlation id nor key, "
+                f"{len(grouped.loose)} attempts on {self.link} overlap and carry neither marker, trace or "
+                "correlation id nor key, "
                 "so that nobody can say which of them belong together",
             )
         nothing = unhit(history, self.link) or (
-            f"no attempt on {self.link} failed retryably, so nothing was retried" if grouped.calls else f"nothing was sent on {self.link}"
+            f"no attempt on {self.link} failed retryably, so nothing was retried"
+            if grouped.calls
+            else f"nothing was sent on {self.link}"
         )
         found.missing(_RULES, nothing)
         for call in grouped.calls:
@@ -87,7 +91,7 @@ class Retry:
         return attempt.ended_ns is not None
 
     def _run(self, found: Findings, history: History, call: Call, run: Run) -> None:
-        tries = _without_resends(run.attempts)
+        tries = without_resends(run.attempts)
         self._order(found, history, call, run)
         self._pushback(found, history, call, tries)
         if run.detached:
@@ -102,7 +106,8 @@ class Retry:
         if len(tries) > self.max_attempts:
             found.fail(
                 "R1",
-                f"{call.link}: {call.name} was sent {len(tries)} times; declared are at most {self.max_attempts} attempts",
+                f"{call.link}: {call.name} was sent {len(tries)} times; declared are at most {self.max_attempts} "
+                "attempts",
                 with_faults(tries),
             )
         elif len(tries) > 1 or (self.max_attempts == 1 and self.retryable(tries[0])):
@@ -127,7 +132,10 @@ class Retry:
                     with_faults((before, after)),
                 )
             else:
-                found.hold("R2", f"the wait before attempt {k + 2} of {call.name} was {seconds(gap)}, of {low_s:g} to {high_s:g} s")
+                found.hold(
+                    "R2",
+                    f"the wait before attempt {k + 2} of {call.name} was {seconds(gap)}, of {low_s:g} to {high_s:g} s",
+                )
 
     def _classes(self, found: Findings, call: Call, tries: list[Attempt]) -> None:
         for before, after in itertools.pairwise(tries):
@@ -154,7 +162,8 @@ class Retry:
             if gap < ns(asked_s) - skew_ns(history):
                 found.fail(
                     "R6",
-                    f"{call.link}: {call.name} was sent again after {seconds(gap)} although the answer asked to wait {asked_s:g} s",
+                    f"{call.link}: {call.name} was sent again after {seconds(gap)} although the answer asked to "
+                    f"wait {asked_s:g} s",
                     with_faults((before, after)),
                 )
             else:
@@ -170,7 +179,8 @@ class Retry:
         if late:
             found.fail(
                 "R7",
-                f"{call.link}: attempt {tries.index(late[0]) + 1} of {call.name} began {seconds(late[0].started_ns - begun)} after the first; "
+                f"{call.link}: attempt {tries.index(late[0]) + 1} of {call.name} began "
+                f"{seconds(late[0].started_ns - begun)} after the first; "
                 f"the deadline is {self.deadline_s:g} s",
                 with_faults((tries[0], *late)),
             )
@@ -183,7 +193,10 @@ class Retry:
         elif self._pressed(tries, lasted, bound):
             found.hold("R7", f"{call.name} ended after {seconds(lasted)}, within its deadline of {self.deadline_s:g} s")
         else:
-            found.missing(("R7",), f"no call on {call.link} came near its deadline of {self.deadline_s:g} s (longest {seconds(lasted)})")
+            found.missing(
+                ("R7",),
+                f"no call on {call.link} came near its deadline of {self.deadline_s:g} s (longest {seconds(lasted)})",
+            )
 
     def _pressed(self, tries: list[Attempt], lasted: int, bound: int) -> bool:
         gave_up = self.retryable(tries[-1]) and len(tries) < self.max_attempts
@@ -209,7 +222,8 @@ class Retry:
             if len(call.attempts) > 1 and len(values) > 1:
                 found.fail(
                     "R9",
-                    f"{call.link}: the {len(call.attempts)} attempts of {call.name} differ in their {what} ({len(values)} different ones)",
+                    f"{call.link}: the {len(call.attempts)} attempts of {call.name} differ in their {what} "
+                    f"({len(values)} different ones)",
                     with_faults(call.attempts),
                 )
                 return
@@ -222,13 +236,15 @@ class Retry:
             if before.outcome == "ok" and after.started_ns > end + skew_ns(history):
                 found.fail(
                     "R10",
-                    f"{call.link}: {call.name} was sent again {seconds(after.started_ns - end)} after its success had been answered",
+                    f"{call.link}: {call.name} was sent again {seconds(after.started_ns - end)} after its success "
+                    "had been answered",
                     with_faults((before, after)),
                 )
             elif after.started_ns < end - skew_ns(history) and not self.hedging:
                 found.fail(
                     "R10",
-                    f"{call.link}: an attempt of {call.name} began {seconds(end - after.started_ns)} before the one before it had ended",
+                    f"{call.link}: an attempt of {call.name} began {seconds(end - after.started_ns)} before the one "
+                    "before it had ended",
                     with_faults((before, after)),
                 )
             else:
@@ -245,40 +261,22 @@ class Retry:
         wait = self._next_wait_ns(len(tries))
         if len(tries) >= self.max_attempts or not self.retryable(last):
             return
-        if self.deadline_s is not None and end + wait + slack_ns(history, wait) >= tries[0].started_ns + ns(self.deadline_s):
-            found.missing(("R11",), f"{call.name} had no time for another attempt before its deadline of {self.deadline_s:g} s")
+        if self.deadline_s is not None and end + wait + slack_ns(history, wait) >= tries[0].started_ns + ns(
+            self.deadline_s
+        ):
+            found.missing(
+                ("R11",), f"{call.name} had no time for another attempt before its deadline of {self.deadline_s:g} s"
+            )
         elif end + latest_ns(history, wait) > history.ended_ns:
             found.missing(("R11",), f"the test ended before {call.name} would have been tried again")
         elif between(restarts(history, last.caller), last.started_ns, end + latest_ns(history, wait)):
             found.missing(("R11",), f"{last.caller} was not alive to try {call.name} again")
-        elif _turned_away(history, call, end):
+        elif turned_away(history, call, end):
             found.missing(("R11",), f"{call.name} was turned away with Retry-After, as an open breaker does")
         else:
             found.fail(
                 "R11",
-                f"{call.link}: {call.name} gave up after {len(tries)} of {self.max_attempts} attempts, the last being {outcome_of(last)}",
+                f"{call.link}: {call.name} gave up after {len(tries)} of {self.max_attempts} attempts, the last "
+                f"being {outcome_of(last)}",
                 with_faults(tries),
             )
-
-
-def _without_resends(attempts: tuple[Attempt, ...]) -> list[Attempt]:
-    kept = [attempts[0]]
-    for before, after in itertools.pairwise(attempts):
-        if not before.faults and transport_resend(before, after):
-            kept[-1] = after
-        else:
-            kept.append(after)
-    return kept
-
-
-def _turned_away(history: History, call: Call, after_ns: int) -> bool:
-    caller = call.link.partition(" -> ")[0]
-    if call.op is None:
-        return any("retry-after" in op.response_headers for op in history.ops)
-    if "retry-after" in {name.lower() for name in call.op.response_headers}:
-        return True
-    return any(
-        "retry-after" in one.response_headers and end_ns(one, history) >= after_ns
-        for one in history.attempts
-        if one.callee.partition(".")[0] == caller
-    )

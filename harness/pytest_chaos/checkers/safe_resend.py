@@ -17,7 +17,8 @@ from pytest_chaos.model.verdict import Verdict
 class SafeResend:
     """R5 on every link: nothing that may have had an effect is sent again under another key. Needs no declaration.
 
-    Where nothing carries a key the payload may identify the operation: only a declared ``Retry`` holds such a link to a key.
+    Where nothing carries a key the payload may identify the operation: only a declared ``Retry`` holds such a link to
+    a key.
     """
 
     rules: tuple[str, ...] = field(default=(), kw_only=True)
@@ -31,7 +32,10 @@ class SafeResend:
             for call in group(history, link).calls:
                 for one in resends(call):
                     if one.kind == "unsafe" and one.keyless:
-                        found.missing(("R5",), f"{call.operation} on {link} was sent again without a key; declare Retry to hold it to one")
+                        found.missing(
+                            ("R5",),
+                            f"{call.operation} on {link} was sent again without a key; declare Retry to hold it to one",
+                        )
                     elif one.kind == "unsafe":
                         found.fail("R5", one.message, with_faults((one.before, one.after)), blame=one.blame)
                     elif one.kind == "safe":

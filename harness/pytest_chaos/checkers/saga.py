@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 from pytest_chaos.automata.outcomes import outcome_of
@@ -24,11 +25,13 @@ _FINAL = ("G1", "G2", "G4", "G7", "G10", "T4", "H1")
 class Saga:
     """``orchestrator`` runs ``steps`` in order; when one fails, those before it are undone in reverse order.
 
-    ``ledger`` names the orchestrator's own rows (key = the saga's id, state, amount); ``completed`` and ``compensated`` (and ``parked``) are its
-    final states. Decides G1 (every saga ends), G2 (not completed: nothing stands, also where the outcome was unknown), G3 (undone in reverse order),
-    G4 (each undo repeated until it succeeds, none skipped because another failed), G5 (nothing undone twice), G6 (nothing undone after the pivot), G7
-    (G1 and G2 after the orchestrator was killed), G10 (money and stock add up), T4 (an unknown outcome is followed up), H1 (the caller was told the
-    truth). ``stock`` names rows (key = product; states add up to ``initial_stock``). Raises ChaosError without steps.
+    ``ledger`` names the orchestrator's own rows (key = the saga's id, state, amount); ``completed`` and
+    ``compensated`` (and ``parked``) are its final states. Decides G1 (every saga ends), G2 (not completed: nothing
+    stands, also where the outcome was unknown), G3 (undone in reverse order), G4 (each undo repeated until it
+    succeeds, none skipped because another failed), G5 (nothing undone twice), G6 (nothing undone after the pivot), G7
+    (G1 and G2 after the orchestrator was killed), G10 (money and stock add up), T4 (an unknown outcome is followed
+    up), H1 (the caller was told the truth). ``stock`` names rows (key = product; states add up to ``initial_stock``).
+    Raises ChaosError without steps.
     """
 
     orchestrator: str
@@ -54,12 +57,18 @@ class Saga:
         ledger = ledger if ":" in ledger else f"{self.orchestrator}:{ledger}"
         found = Findings(history, self, ledger, _RULES)
         links = {step.link for step in self.steps}
-        active = [fault.id for fault in history.faults if fault.lifted_ns is None and fault.target in (*links, self.orchestrator)]
+        active = [
+            fault.id
+            for fault in history.faults
+            if fault.lifted_ns is None and fault.target in (*links, self.orchestrator)
+        ]
         if active:
             found.doubt(_FINAL, f"the faults {', '.join(active)} are still active: judge after they are lifted")
         known = sagas(history, ledger, self.steps)
         if not known:
-            found.missing(_RULES, unhit(history) or f"no saga of this test is in {ledger}, and none of its steps had an effect")
+            found.missing(
+                _RULES, unhit(history) or f"no saga of this test is in {ledger}, and none of its steps had an effect"
+            )
         for one in known:
             self._ends(found, history, one)
             self._undone(found, one)
@@ -80,7 +89,9 @@ class Saga:
 
     def _ends(self, found: Findings, history: History, one: SagaRecord) -> None:
         if one.row is None:
-            found.fail("G1", f"{self.orchestrator} does not know saga {one.id}, although its steps had effects", one.ids())
+            found.fail(
+                "G1", f"{self.orchestrator} does not know saga {one.id}, although its steps had effects", one.ids()
+            )
         elif self._ended(one):
             found.hold("G1", f"saga {one.id} ended {one.state}")
         else:
@@ -92,7 +103,11 @@ class Saga:
         for record in one.steps:
             name = record.step.name
             if record.undid > record.did:
-                found.fail("G5", f"saga {one.id}: {name!r} was undone {record.undid} times and done {record.did} times", one.ids())
+                found.fail(
+                    "G5",
+                    f"saga {one.id}: {name!r} was undone {record.undid} times and done {record.did} times",
+                    one.ids(),
+                )
             elif record.undid and len(record.undos) > 1:
                 found.hold("G5", f"saga {one.id}: {len(record.undos)} requests to undo {name!r} undid it once")
             if self._is(one, self.completed) or not record.step.undo or not record.decided:
@@ -110,12 +125,13 @@ class Saga:
     def _order(self, found: Findings, one: SagaRecord) -> None:
         """G3 and G6, from the order of requests."""
         undone = [record for record in one.steps if record.undos and record.possible]
-        for earlier, later in zip(undone, undone[1:], strict=False):
+        for earlier, later in itertools.pairwise(undone):
             first, last = earlier.undos[0], later.undos[0]
             if first.started_ns < last.started_ns:
                 found.fail(
                     "G3",
-                    f"saga {one.id}: {earlier.step.name!r} began to be undone {seconds(last.started_ns - first.started_ns)} before "
+                    f"saga {one.id}: {earlier.step.name!r} began to be undone "
+                    f"{seconds(last.started_ns - first.started_ns)} before "
                     f"{later.step.name!r}, which came after it",
                     [*(a.id for a in (*earlier.actions, *later.actions)), first.id, last.id],
                 )
@@ -125,7 +141,11 @@ class Saga:
         if pivots:
             after = [u for record in one.steps for u in record.undos if u.started_ns > pivots[0].started_ns]
             if after:
-                found.fail("G6", f"saga {one.id}: {after[0].operation} was sent after the pivot had succeeded", [pivots[0].id, after[0].id])
+                found.fail(
+                    "G6",
+                    f"saga {one.id}: {after[0].operation} was sent after the pivot had succeeded",
+                    [pivots[0].id, after[0].id],
+                )
             else:
                 found.hold("G6", f"saga {one.id}: nothing was undone after the pivot had succeeded")
 
@@ -142,16 +162,24 @@ class Saga:
                 tries = len(record.undos)
                 found.fail(
                     "G4",
-                    f"saga {one.id}: undoing {name!r} was tried {tries} time{'s' if tries > 1 else ''}, the last ending in "
+                    f"saga {one.id}: undoing {name!r} was tried {tries} time{'s' if tries > 1 else ''}, the last "
+                    "ending in "
                     f"{outcome_of(record.undos[-1])}, and never again",
                     one.ids(),
                 )
             elif not record.undos and failing:
                 found.fail(
-                    "G4", f"saga {one.id}: undoing {name!r} was never tried after undoing {failing[0].step.name!r} had failed", one.ids()
+                    "G4",
+                    f"saga {one.id}: undoing {name!r} was never tried after undoing {failing[0].step.name!r} had "
+                    "failed",
+                    one.ids(),
                 )
             elif record in failing:
-                found.hold("G4", f"saga {one.id}: undoing {name!r} was repeated until it succeeded, {len(record.undos)} requests in all")
+                found.hold(
+                    "G4",
+                    f"saga {one.id}: undoing {name!r} was repeated until it succeeded, {len(record.undos)} requests "
+                    "in all",
+                )
 
     def _unknown(self, found: Findings, one: SagaRecord) -> None:
         """T4: an action whose outcome nobody knows is repeated with its key, asked about, or undone."""
@@ -166,7 +194,9 @@ class Saga:
             elif not record.step.undo:
                 found.missing(("T4",), f"{what}, and nothing is declared that undoes it")
             else:
-                found.fail("T4", f"{what}; it was neither repeated with its key, nor asked about, nor undone", one.ids())
+                found.fail(
+                    "T4", f"{what}; it was neither repeated with its key, nor asked about, nor undone", one.ids()
+                )
 
     def _answer(self, found: Findings, one: SagaRecord) -> None:
         """H1: a definite answer agrees with how the saga ended."""
@@ -177,18 +207,35 @@ class Saga:
                 state = one.state or "unknown to its orchestrator"
                 found.fail("H1", f"{op.operation} was answered {op.status}, but saga {one.id} is {state}", one.ids())
             elif op.outcome == "fail" and self._is(one, self.completed):
-                found.fail("H1", f"{op.operation} was refused with {op.status}, but saga {one.id} is {one.state}", one.ids())
+                found.fail(
+                    "H1", f"{op.operation} was refused with {op.status}, but saga {one.id} is {one.state}", one.ids()
+                )
             elif not self._is(one, self.completed) and standing and (op.outcome == "fail" or self._ended(one)):
                 found.fail(
                     "H1",
-                    f"saga {one.id} calls itself {one.state} and {op.operation} was answered {op.status}, but {standing[0].step.name!r} stands",
+                    f"saga {one.id} calls itself {one.state} and {op.operation} was answered {op.status}, but "
+                    f"{standing[0].step.name!r} stands",
+                    one.ids(),
+                )
+            elif op.status == 500 and not self._is(one, self.completed) and (standing or not self._ended(one)):
+                found.fail(
+                    "H1",
+                    f"{op.operation} was answered 500, which says neither why nor that it is pending, while saga "
+                    f"{one.id} is "
+                    f"{one.state or 'unknown to its orchestrator'}",
                     one.ids(),
                 )
             elif self._ended(one) and op.completed_ns is not None:
-                found.hold("H1", f"{op.operation} was answered {op.status or op.error}, and saga {one.id} is {one.state}")
+                found.hold(
+                    "H1", f"{op.operation} was answered {op.status or op.error}, and saga {one.id} is {one.state}"
+                )
 
     def _crashed(self, found: Findings, history: History, known: list[SagaRecord]) -> None:
-        deaths = [event for event in history.node_events if event.node == self.orchestrator and event.event in ("killed", "exited")]
+        deaths = [
+            event
+            for event in history.node_events
+            if event.node == self.orchestrator and event.event in ("killed", "exited")
+        ]
         if not deaths:
             found.missing(("G7",), f"{self.orchestrator} was not killed")
             return
@@ -200,10 +247,14 @@ class Saga:
             if not self._ended(one) or (standing and not self._is(one, self.completed)):
                 left = f", and {standing[0].step.name!r} stands" if standing else ""
                 found.fail(
-                    "G7", f"saga {one.id} is {one.state or 'forgotten'} after {self.orchestrator} was killed{left}", [*one.ids(), deaths[-1].id]
+                    "G7",
+                    f"saga {one.id} is {one.state or 'forgotten'} after {self.orchestrator} was killed{left}",
+                    [*one.ids(), deaths[-1].id],
                 )
             else:
-                found.hold("G7", f"saga {one.id} ended {one.state} although {self.orchestrator} was killed in the middle")
+                found.hold(
+                    "G7", f"saga {one.id} ended {one.state} although {self.orchestrator} was killed in the middle"
+                )
 
     def _balance(self, found: Findings, history: History, known: list[SagaRecord]) -> None:
         if not known:
@@ -213,7 +264,10 @@ class Saga:
         for wrong in stock(history, self.stock, self.initial_stock):
             found.fail("G10", wrong.message, wrong.witness)
         if any(step.money for step in self.steps):
-            found.hold("G10", f"the money of {len(known)} sagas adds up: captured less refunded is what the confirmed ones cost")
+            found.hold(
+                "G10",
+                f"the money of {len(known)} sagas adds up: captured less refunded is what the confirmed ones cost",
+            )
         else:
             found.missing(("G10",), "no step is declared to move money")
 
@@ -230,4 +284,6 @@ class Saga:
 
 def _followed(record: StepRecord, last: Attempt) -> bool:
     later = [one for one in (*record.actions, *record.undos, *record.queries) if one.started_ns > last.started_ns]
-    return any(one in record.undos or one in record.queries or one.idempotency_key == last.idempotency_key for one in later)
+    return any(
+        one in record.undos or one in record.queries or one.idempotency_key == last.idempotency_key for one in later
+    )

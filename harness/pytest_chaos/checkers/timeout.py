@@ -1,4 +1,4 @@
-"""Time-outs and deadlines: every attempt ends, budgets shrink along the chain, nobody works for a caller who has left."""
+"""Time-outs and deadlines: attempts end, budgets shrink along the chain, nobody works for who has left."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def _positive(checker: object, name: str, value: float | None) -> None:
 class Timeout:
     """The caller of ``link`` ends every attempt within ``attempt_s`` seconds, whatever the callee does. Decides T1.
 
-    Also T2 on gRPC: every call carries a ``grpc-timeout``. An attempt that the caller abandoned without closing it counts as one that
-    never ended. ``operations`` restricts it, a trailing ``*`` matching any rest. Raises ChaosError on a time that is none.
+    Also T2 on gRPC: every call carries a ``grpc-timeout``. An attempt that the caller abandoned without closing it
+    counts as one that never ended. ``operations`` restricts it, a trailing ``*`` matching any rest. Raises ChaosError
+    on a time that is none.
     """
 
     link: str = ""
@@ -56,7 +57,8 @@ class Timeout:
                 ended = "and had not ended when the test did" if one.ended_ns is None else f"until {outcome_of(one)}"
                 found.fail(
                     "T1",
-                    f"{self.link}: {one.operation} went on for {seconds(lasted)} {ended}; its time-out is {self.attempt_s:g} s",
+                    f"{self.link}: {one.operation} went on for {seconds(lasted)} {ended}; its time-out is "
+                    f"{self.attempt_s:g} s",
                     with_faults((one,)),
                 )
             elif lasted >= bound - bound // 10 - skew_ns(history):
@@ -66,7 +68,7 @@ class Timeout:
         found.missing(
             ("T1",),
             unhit(history, self.link)
-            or f"the longest attempt on {self.link} took {seconds(longest)}, so nothing met its time-out of {self.attempt_s:g} s",
+            or f"the longest attempt on {self.link} took {seconds(longest)}; its time-out is {self.attempt_s:g} s",
         )
         found.missing(("T2",), f"no gRPC call was made on {self.link}")
         return found.verdict()
@@ -74,11 +76,16 @@ class Timeout:
     def _announced(self, found: Findings, one: Attempt) -> None:
         budget = timeout_ns(one)
         if budget is None:
-            found.fail("T2", f"{self.link}: {one.operation} carries no grpc-timeout, so it has no deadline", with_faults((one,)))
+            found.fail(
+                "T2",
+                f"{self.link}: {one.operation} carries no grpc-timeout, so it has no deadline",
+                with_faults((one,)),
+            )
         elif budget > ns(self.attempt_s) + ns(self.attempt_s) // 10:
             found.fail(
                 "T2",
-                f"{self.link}: {one.operation} carries a grpc-timeout of {seconds(budget)}; declared are {self.attempt_s:g} s",
+                f"{self.link}: {one.operation} carries a grpc-timeout of {seconds(budget)}; declared are "
+                f"{self.attempt_s:g} s",
                 with_faults((one,)),
             )
         else:
@@ -88,11 +95,12 @@ class Timeout:
 @registry.register("Deadline")
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """Who asks on ``link`` gets an answer within ``within_s`` seconds, and the callee stops working for it when it has left.
+    """Who asks on ``link`` is answered within ``within_s`` seconds; the callee stops working for one who has left.
 
-    Decides T5 (an answer or an explicit error in time), T3 (no new request of that operation by the callee after its caller has gone; not
-    those in ``goes_on``, such as compensations), T2 (what the callee asks others over gRPC has not more time than is left). Without
-    ``within_s`` the driver's own deadline of each call counts. Raises ChaosError on a time that is none.
+    Decides T5 (an answer or an explicit error in time), T3 (no new request of that operation by the callee after its
+    caller has gone; not those in ``goes_on``, such as compensations), T2 (what the callee asks others over gRPC has
+    not more time than is left). Without ``within_s`` the driver's own deadline of each call counts. Raises ChaosError
+    on a time that is none.
     """
 
     link: str = ""
@@ -117,7 +125,10 @@ class Deadline:
             behind = [
                 one
                 for one in history.attempts
-                if op and one.caller == asked.callee.partition(".")[0] and causes.of(one) is op and one.started_ns >= asked.started_ns
+                if op
+                and one.caller == asked.callee.partition(".")[0]
+                and causes.of(one) is op
+                and one.started_ns >= asked.started_ns
             ]
             self._answered(found, history, asked, budget)
             self._stopped(found, history, asked, behind)
@@ -157,7 +168,8 @@ class Deadline:
         if late:
             found.fail(
                 "T3",
-                f"{late[0].link}: {late[0].operation} was begun {seconds(late[0].started_ns - asked.ended_ns)} after its caller had left",
+                f"{late[0].link}: {late[0].operation} was begun {seconds(late[0].started_ns - asked.ended_ns)} "
+                "after its caller had left",
                 with_faults((asked, *late)),
             )
         else:
@@ -169,10 +181,16 @@ class Deadline:
         left = budget - (one.started_ns - asked.started_ns)
         given = timeout_ns(one)
         if given is None:
-            found.fail("T2", f"{one.link}: {one.operation} carries no grpc-timeout though {seconds(left)} were left", (asked.id, one.id))
+            found.fail(
+                "T2",
+                f"{one.link}: {one.operation} carries no grpc-timeout though {seconds(left)} were left",
+                (asked.id, one.id),
+            )
         elif given > left + latest_ns(history, 0):
             found.fail(
-                "T2", f"{one.link}: {one.operation} was given {seconds(given)} when {seconds(left)} were left", (asked.id, one.id)
+                "T2",
+                f"{one.link}: {one.operation} was given {seconds(given)} when {seconds(left)} were left",
+                (asked.id, one.id),
             )
         else:
             found.hold("T2", f"{one.operation} was given {seconds(given)} when {seconds(left)} were left")

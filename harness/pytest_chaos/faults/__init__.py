@@ -1,7 +1,7 @@
 """The catalogue of faults: values that say what is wrong, where, when, for whom; one file a family.
 
-``catalogue`` finds every fault by its class name. A family file holds frozen dataclasses with ``target`` and ``actions(fault_id)``;
-nothing here carries anything out.
+``catalogue`` finds every fault by its class name. A family file holds frozen dataclasses with ``target`` and
+``actions(fault_id)``; nothing here carries anything out.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def is_link(fault: object, value: object) -> None:
 def is_node(fault: object, value: object) -> None:
     """Raise FaultError unless the value reads like a node's name."""
     if not isinstance(value, str) or not value or "->" in value or any(letter.isspace() for letter in value):
-        msg = f"{type(fault).__name__}: node={value!r}: must be the name of a node of the topology, for example 'orders'"
+        msg = (
+            f"{type(fault).__name__}: node={value!r}: must be the name of a node of the topology, for example 'orders'"
+        )
         raise FaultError(msg)
 
 
@@ -67,9 +69,10 @@ def when(fault: object, nth: int | tuple[int, ...], first: int | None, every: in
 class OnRequests:
     """What every fault on requests shares: the link, and which of its requests are hit.
 
-    ``operation`` is ``METHOD /path`` (``*`` within a segment, ``**`` anything) or ``/package.Service/Method``; empty: every request.
-    ``headers`` must all be equal on the request. ``nth`` (a number or a tuple of them), ``first`` or ``every`` count matching requests
-    from 1 since the fault was installed; none given: all of them. Raises FaultError on a value out of range.
+    ``operation`` is ``METHOD /path`` (``*`` within a segment, ``**`` anything) or ``/package.Service/Method``; empty:
+    every request. ``headers`` must all be equal on the request. ``nth`` (a number or a tuple of them), ``first`` or
+    ``every`` count matching requests from 1 since the fault was installed; none given: all of them. Raises FaultError
+    on a value out of range.
     """
 
     link: str
@@ -95,6 +98,13 @@ class OnRequests:
         headers = {name.lower(): value for name, value in self.headers.items()}
         return (
             WireRule(
-                id=f"{fault_id}.1", fault=fault_id, link=self.link, kind=kind, operation=self.operation, headers=headers, when=chosen, params=params
+                id=f"{fault_id}.1",
+                fault=fault_id,
+                link=self.link,
+                kind=kind,
+                operation=self.operation,
+                headers=headers,
+                when=chosen,
+                params=params,
             ),
         )

@@ -10,10 +10,24 @@ from pytest_chaos.faults import OnRequests, bounded, catalogue, one_of, when
 from pytest_chaos.model.fault import Action, When
 
 _GRPC_CODES = (
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
     "UNAUTHENTICATED",
-)  # fmt: skip
+)
 
 
 def _grpc_code(fault: object, code: int | str) -> int:
@@ -42,8 +56,9 @@ def _status_params(code: int, body: object, answer_headers: dict[str, str], *, f
 class Status(OnRequests):
     """The caller is given this HTTP status (200 to 599) in place of the callee's.
 
-    ``forward`` False: the callee is never asked; True: it does its work, and its answer is replaced. ``answer_headers`` are the answer's
-    (for example ``{"Retry-After": "2"}``); ``body`` is text, or anything that JSON can hold.
+    ``forward`` False: the callee is never asked; True: it does its work, and its answer is replaced.
+    ``answer_headers`` are the answer's (for example ``{"Retry-After": "2"}``); ``body`` is text, or anything that
+    JSON can hold.
     """
 
     code: int
@@ -58,7 +73,9 @@ class Status(OnRequests):
 
     def actions(self, fault_id: str) -> tuple[Action, ...]:
         """Compile to one wire rule."""
-        return self.rule(fault_id, "status", _status_params(self.code, self.body, self.answer_headers, forward=self.forward))
+        return self.rule(
+            fault_id, "status", _status_params(self.code, self.body, self.answer_headers, forward=self.forward)
+        )
 
 
 @catalogue.register("GrpcStatus")
@@ -91,7 +108,10 @@ class _Failing(OnRequests):
             msg = f"{type(self).__name__}: status and grpc: give one of them"
             raise FaultError(msg)
         if (self.nth, self.first, self.every) != ((), None, None):
-            msg = f"{type(self).__name__}: nth, first, every: this fault already says which requests are hit; use Status for them"
+            msg = (
+                f"{type(self).__name__}: nth, first, every: this fault already says which requests are hit; use "
+                "Status for them"
+            )
             raise FaultError(msg)
         bounded(self, "status", self.status, 200, 599)
         if self.grpc is not None:
@@ -101,13 +121,15 @@ class _Failing(OnRequests):
         if self.grpc is not None:
             return self.rule(fault_id, "grpc_status", {"code": _grpc_code(self, self.grpc)}, hits=hits)
         code = 503 if self.status is None else self.status
-        return self.rule(fault_id, "status", _status_params(code, self.body, self.answer_headers, forward=False), hits=hits)
+        return self.rule(
+            fault_id, "status", _status_params(code, self.body, self.answer_headers, forward=False), hits=hits
+        )
 
 
 @catalogue.register("FailFirst")
 @dataclass(frozen=True, slots=True)
 class FailFirst(_Failing):
-    """The first ``n`` matching requests fail with ``status`` (503 unless told) or the gRPC status ``grpc``; the callee is not asked."""
+    """The first ``n`` matching requests fail with ``status`` (503 unless told) or gRPC status ``grpc``, unforwarded."""
 
     n: int
 
@@ -145,8 +167,8 @@ class FailKth(_Failing):
 class AnswerLost(OnRequests):
     """The callee gets the whole request and does its work; its answer never reaches the caller.
 
-    ``how``: the connection (HTTP/2: the stream) is ``reset`` or closed (``close``) in place of the answer, or stays open and silent
-    (``hang``) until the caller gives up or the fault is lifted.
+    ``how``: the connection (HTTP/2: the stream) is ``reset`` or closed (``close``) in place of the answer, or stays
+    open and silent (``hang``) until the caller gives up or the fault is lifted.
     """
 
     how: Literal["reset", "close", "hang"] = field(default="reset", kw_only=True)

@@ -1,6 +1,7 @@
-"""Faults on the byte stream: Toxiproxy's toxics under names that say what they do, with the bounds that it does not check itself.
+"""Faults on the byte stream: Toxiproxy's toxics under names that say what they do, with bounds.
 
-``stream="downstream"`` is what the callee answers, ``"upstream"`` what the caller sends. A toxic acts on every connection of the link.
+``stream="downstream"`` is what the callee answers, ``"upstream"`` what the caller sends. A toxic acts on every
+connection of the link.
 """
 
 from __future__ import annotations
@@ -36,19 +37,28 @@ class _OnBytes:
     def _whole(self, name: str, value: object, low: int, high: int, *, unit: str = "") -> None:
         bounded(self, name, value, low, high, unit=unit)
         if not isinstance(value, int):
-            msg = f"{type(self).__name__}: {name}={value!r}: must be a whole number from {low} to {high} {unit}".rstrip()
+            msg = (
+                f"{type(self).__name__}: {name}={value!r}: must be a whole number from {low} to {high} {unit}".rstrip()
+            )
             raise FaultError(msg)
 
     def _toxic(self, fault_id: str, name: str, attributes: dict[str, int]) -> tuple[Action, ...]:
         return (
-            ByteFault(id=f"{fault_id}.1", fault=fault_id, link=self.link, toxic=name, stream=self.stream, attributes=attributes),
+            ByteFault(
+                id=f"{fault_id}.1",
+                fault=fault_id,
+                link=self.link,
+                toxic=name,
+                stream=self.stream,
+                attributes=attributes,
+            ),
         )
 
 
 @catalogue.register("Latency")
 @dataclass(frozen=True, slots=True)
 class Latency(_OnBytes):
-    """Every chunk of bytes is late by ``ms`` milliseconds (1 to 600 000), give or take up to ``jitter_ms``; connecting is not."""
+    """Every chunk of bytes is late by ``ms`` ms (1 to 600 000), give or take ``jitter_ms``; connecting is not."""
 
     ms: int
     jitter_ms: int = field(default=0, kw_only=True)
@@ -84,7 +94,7 @@ class Bandwidth(_OnBytes):
 @catalogue.register("LimitData")
 @dataclass(frozen=True, slots=True)
 class LimitData(_OnBytes):
-    """A connection is closed once ``bytes`` bytes (1 to 2 GiB) went through it, counted from when the fault was installed."""
+    """A connection is closed once ``bytes`` bytes (1 to 2 GiB) went through it since the fault was installed."""
 
     bytes: int
 
@@ -118,7 +128,7 @@ class SlowClose(_OnBytes):
 @catalogue.register("Slicer")
 @dataclass(frozen=True, slots=True)
 class Slicer(_OnBytes):
-    """Bytes come in slices of ``average`` bytes (1 to 65 536), give or take ``variation``, ``delay_us`` microseconds apart (0 to 10 s)."""
+    """Bytes come in slices of ``average`` (1 to 65 536) +- ``variation``, ``delay_us`` us apart (0 to 10 s)."""
 
     average: int
     variation: int = field(default=0, kw_only=True)
@@ -133,7 +143,9 @@ class Slicer(_OnBytes):
 
     def actions(self, fault_id: str) -> tuple[Action, ...]:
         """Compile to the toxic ``slicer``."""
-        return self._toxic(fault_id, "slicer", {"average_size": self.average, "size_variation": self.variation, "delay": self.delay_us})
+        return self._toxic(
+            fault_id, "slicer", {"average_size": self.average, "size_variation": self.variation, "delay": self.delay_us}
+        )
 
 
 @catalogue.register("Blackhole")
@@ -149,7 +161,7 @@ class Blackhole(_OnBytes):
 @catalogue.register("ResetPeer")
 @dataclass(frozen=True, slots=True)
 class ResetPeer(_OnBytes):
-    """Connections are reset ``after_ms`` milliseconds (0 to 4 000) after their first bytes. RST only on connections opened since."""
+    """Connections are reset ``after_ms`` ms (0 to 4 000) after their first bytes; with RST if opened since."""
 
     after_ms: int = field(default=0, kw_only=True)
 

@@ -33,7 +33,7 @@ class Refuse:
 @catalogue.register("AcceptClose")
 @dataclass(frozen=True, slots=True)
 class AcceptClose:
-    """New connections are accepted and closed at once, before a byte: what a dead upstream looks like behind a proxy."""
+    """New connections are accepted and closed before a byte: what a dead upstream looks like behind a proxy."""
 
     link: str
 
@@ -71,7 +71,9 @@ class SlowConnect:
 
     def actions(self, fault_id: str) -> tuple[Action, ...]:
         """Compile to one wire rule."""
-        return (WireRule(id=f"{fault_id}.1", fault=fault_id, link=self.link, kind="slow_connect", params={"ms": self.ms}),)
+        return (
+            WireRule(id=f"{fault_id}.1", fault=fault_id, link=self.link, kind="slow_connect", params={"ms": self.ms}),
+        )
 
 
 @catalogue.register("Reset")
@@ -79,8 +81,8 @@ class SlowConnect:
 class Reset(OnRequests):
     """The request's connection (HTTP/2: its stream) is reset.
 
-    ``at="request"``: before a byte was forwarded, so the callee certainly did nothing; ``at="response"``: as its answer begins, so
-    the callee did its work.
+    ``at="request"``: before a byte was forwarded, so the callee certainly did nothing; ``at="response"``: as its
+    answer begins, so the callee did its work.
     """
 
     at: Literal["request", "response"] = field(default="request", kw_only=True)

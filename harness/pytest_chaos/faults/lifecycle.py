@@ -1,4 +1,7 @@
-"""Faults of whole nodes: killed, stopped, paused, restarted, at once or when a request reaches a point. A broker paused or killed is a broker away."""
+"""Faults of whole nodes: killed, stopped, paused, restarted; at once, or when a request reaches a point.
+
+A broker paused or killed is a broker away.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,15 @@ class _OnNode:
         return self.node
 
     def _act(self, fault_id: str, verb: Verb, *, restart_after_s: float | None = None) -> tuple[Action, ...]:
-        return (NodeAction(id=f"{fault_id}.1", fault=fault_id, node=self.node, verb=verb, restart_after_s=restart_after_s),)
+        return (
+            NodeAction(id=f"{fault_id}.1", fault=fault_id, node=self.node, verb=verb, restart_after_s=restart_after_s),
+        )
 
 
 @catalogue.register("Kill")
 @dataclass(frozen=True, slots=True)
 class Kill(_OnNode):
-    """The node's whole process group is killed (SIGKILL); it comes back ``restart_after_s`` seconds later, else when the fault is lifted."""
+    """The node's processes are killed (SIGKILL); it is back after ``restart_after_s`` seconds, else with the lift."""
 
     restart_after_s: float | None = field(default=None, kw_only=True)
 
@@ -48,7 +53,7 @@ class Kill(_OnNode):
 @catalogue.register("Stop")
 @dataclass(frozen=True, slots=True)
 class Stop(_OnNode):
-    """The node is asked to end (SIGTERM); it comes back ``restart_after_s`` seconds later, else when the fault is lifted."""
+    """The node is asked to end (SIGTERM); it is back after ``restart_after_s`` seconds, else with the lift."""
 
     restart_after_s: float | None = field(default=None, kw_only=True)
 
@@ -85,11 +90,11 @@ class Restart(_OnNode):
 @catalogue.register("KillAt")
 @dataclass(frozen=True, slots=True)
 class KillAt:
-    """The node is killed (or ``verb``) when a request on ``link`` reaches a point; that one request waits until this is confirmed.
+    """The node is killed (or ``verb``) when a request on ``link`` reaches a point; that request waits for it.
 
-    ``phase="before_send"``: nothing of it was forwarded; ``"after_answer"``: the callee has done the work, its answer is held.
-    ``operation``, ``headers`` and ``nth`` choose the request, counted from 1. The node comes back ``restart_after_s`` seconds later, else
-    when the fault is lifted. Raises FaultError on a value out of range.
+    ``phase="before_send"``: nothing of it was forwarded; ``"after_answer"``: the callee has done the work, its answer
+    is held. ``operation``, ``headers`` and ``nth`` choose the request, counted from 1. The node comes back
+    ``restart_after_s`` seconds later, else when the fault is lifted. Raises FaultError on a value out of range.
     """
 
     node: str
@@ -130,6 +135,11 @@ class KillAt:
                 params={"phase": self.phase, "node_action": action},
             ),
             NodeAction(
-                id=action, fault=fault_id, node=self.node, verb=self.verb, at_point=rule, restart_after_s=self.restart_after_s
+                id=action,
+                fault=fault_id,
+                node=self.node,
+                verb=self.verb,
+                at_point=rule,
+                restart_after_s=self.restart_after_s,
             ),
         )

@@ -14,7 +14,7 @@ _DAY_S = 86_400.0
 @catalogue.register("Hold")
 @dataclass(frozen=True, slots=True)
 class Hold(OnRequests):
-    """The answer (or, with ``at="request"``, the request) is held for ``for_s`` seconds, without it until the fault is lifted.
+    """The answer (with ``at="request"`` the request) is held for ``for_s`` seconds, else until the fault is lifted.
 
     At the answer, the callee has done its work. A caller that gives up ends the hold.
     """

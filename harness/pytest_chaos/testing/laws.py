@@ -1,4 +1,4 @@
-"""What every checker has to obey, whatever it checks: total, deterministic, evidence that exists, vacuity never a pass."""
+"""What every checker obeys: total, deterministic, with evidence that exists, vacuity never a pass."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pytest_chaos.model.verdict import Checker, Verdict
 def assert_laws(checker: Checker, history: History) -> Verdict:
     """Check one checker against one history and give its verdict; raise AssertionError naming the law that it broke.
 
-    The laws: the same history gives the same verdict; an empty history is never a PASS; a FAIL names witnesses that are in the history, in
-    time order, blames a layer and has a severity; an INCONCLUSIVE names what is missing; renaming every id changes no outcome.
+    The laws: the same history gives the same verdict; an empty history is never a PASS; a FAIL names witnesses that
+    are in the history, in time order, blames a layer and has a severity; an INCONCLUSIVE names what is missing;
+    renaming every id changes no outcome.
     """
     verdict = checker.check(history)
     assert checker.check(history) == verdict, "the same history gave two verdicts"
@@ -29,11 +30,15 @@ def assert_laws(checker: Checker, history: History) -> Verdict:
             assert result.severity, f"{where}: a FAIL without severity"
             unknown = [one for one in result.witness if one not in times]
             assert not unknown, f"{where}: witnesses that the history does not hold: {unknown}"
-            assert [times[one] for one in result.witness] == sorted(times[one] for one in result.witness), f"{where}: not in time order"
+            assert [times[one] for one in result.witness] == sorted(times[one] for one in result.witness), (
+                f"{where}: not in time order"
+            )
         if result.outcome == "INCONCLUSIVE":
             assert result.missing, f"{where}: undecided, and nothing is named as missing"
     other = checker.check(relabelled(history))
-    assert [(one.rule, one.outcome) for one in other.results] == [(one.rule, one.outcome) for one in verdict.results], "new ids, new verdict"
+    assert [(one.rule, one.outcome) for one in other.results] == [(one.rule, one.outcome) for one in verdict.results], (
+        "new ids, new verdict"
+    )
     return verdict
 
 
@@ -42,9 +47,15 @@ def relabelled(history: History) -> History:
     return dataclasses.replace(
         history,
         ops=tuple(_renamed(one) for one in history.ops),
-        attempts=tuple(dataclasses.replace(_renamed(one), faults=tuple(f"x-{fault}" for fault in one.faults)) for one in history.attempts),
+        attempts=tuple(
+            dataclasses.replace(_renamed(one), faults=tuple(f"x-{fault}" for fault in one.faults))
+            for one in history.attempts
+        ),
         messages=tuple(_renamed(one) for one in history.messages),
-        effects=tuple(dataclasses.replace(_renamed(one), attempt=f"x-{one.attempt}" if one.attempt else "") for one in history.effects),
+        effects=tuple(
+            dataclasses.replace(_renamed(one), attempt=f"x-{one.attempt}" if one.attempt else "")
+            for one in history.effects
+        ),
         faults=tuple(_renamed(one) for one in history.faults),
         node_events=tuple(_renamed(one) for one in history.node_events),
     )

@@ -36,7 +36,11 @@ def test_a_correlation_id_stands_in_for_a_trace() -> None:
     builder = HistoryBuilder()
     op = builder.op()
     for number in range(2):
-        builder.attempt(at=20 * number, status=503, headers={"x-correlation-id": op.correlation_id, "traceparent": f"00-{number:032d}-aa-01"})
+        builder.attempt(
+            at=20 * number,
+            status=503,
+            headers={"x-correlation-id": op.correlation_id, "traceparent": f"00-{number:032d}-aa-01"},
+        )
     (call,) = grouped(builder).calls
     assert (call.how, len(call.attempts), call.op) == ("trace", 2, op)
 
@@ -105,7 +109,9 @@ def test_a_restart_and_another_trace_begin_a_new_run_of_the_same_call() -> None:
     builder.attempt(op=op, at=10, marker="m", error="reset")
     builder.node("orders", "killed", at=50)
     builder.attempt(op=op, at=100, marker="m", status=503)
-    builder.attempt(at=200, marker="m", headers={"x-correlation-id": op.correlation_id, "traceparent": f"00-{'f' * 32}-aa-01"})
+    builder.attempt(
+        at=200, marker="m", headers={"x-correlation-id": op.correlation_id, "traceparent": f"00-{'f' * 32}-aa-01"}
+    )
     (call,) = grouped(builder).calls
     assert [len(run.attempts) for run in call.runs] == [1, 1, 1]
 

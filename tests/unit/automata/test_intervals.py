@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from pytest_chaos.automata.intervals import peak
 
-SPANS = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 30)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=12)
+SPANS = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(1, 30)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=12
+)
 
 
 def test_touching_intervals_do_not_overlap() -> None:

@@ -1,4 +1,4 @@
-"""CircuitBreaker against directed probes: a service with a sound breaker holds each rule, planted ones break the one that names them."""
+"""CircuitBreaker against directed probes: a sound breaker holds each rule, planted ones break their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLICY = CircuitBreaker(LINK, failures=5, wait_s=3.0, successes=3)
 
 
 class Service:
-    """Answers calls one after the other, in virtual ms, through a breaker; a rejected call gets 503 with Retry-After."""
+    """Answers calls one after the other, in virtual ms; a rejected call gets 503 with Retry-After."""
 
     def __init__(self, breaker: Sound, *, rejection: int = 503, header: bool = True, rejection_ms: float = 2) -> None:
         self.builder = HistoryBuilder()
@@ -34,13 +34,26 @@ class Service:
             headers = {"retry-after": "3"} if self.header else {}
             op = self.builder.op(at=start, took=self.rejection_ms + 2, status=self.rejection, response_headers=headers)
             self.builder.attempt(
-                "test -> orders", "POST /api/orders", op=op, at=start + 0.5, took=self.rejection_ms, status=self.rejection, response_headers=headers
+                "test -> orders",
+                "POST /api/orders",
+                op=op,
+                at=start + 0.5,
+                took=self.rejection_ms,
+                status=self.rejection,
+                response_headers=headers,
             )
             self.now += self.rejection_ms + 5
             return
         self.admitted += 1
         op = self.builder.op(at=start, took=took + 4, status=201 if status < 400 else 500)
-        self.builder.attempt("test -> orders", "POST /api/orders", op=op, at=start + 0.5, took=took + 3, status=201 if status < 400 else 500)
+        self.builder.attempt(
+            "test -> orders",
+            "POST /api/orders",
+            op=op,
+            at=start + 0.5,
+            took=took + 3,
+            status=201 if status < 400 else 500,
+        )
         self.builder.attempt(LINK, op=op, at=start + 1, took=took, status=status, forwarded=status < 400)
         self.now += took + 6
         self.breaker.result(status < 500, permit, (start + 1 + took) / 1000)
@@ -125,17 +138,27 @@ class Overlapping(Service):
         if permit is None:
             op = self.builder.op(at=at, took=4, status=503, response_headers={"retry-after": "1"})
             self.builder.attempt(
-                "test -> orders", "POST /api/orders", op=op, at=at + 0.5, took=2, status=503, response_headers={"retry-after": "1"}
+                "test -> orders",
+                "POST /api/orders",
+                op=op,
+                at=at + 0.5,
+                took=2,
+                status=503,
+                response_headers={"retry-after": "1"},
             )
             return
         op = self.builder.op(at=at, took=took + 4, status=201 if status < 400 else 500)
-        self.builder.attempt("test -> orders", "POST /api/orders", op=op, at=at + 0.5, took=took + 3, status=201 if status < 400 else 500)
+        self.builder.attempt(
+            "test -> orders", "POST /api/orders", op=op, at=at + 0.5, took=took + 3, status=201 if status < 400 else 500
+        )
         self.builder.attempt(LINK, op=op, at=at + 1, took=took, status=status, forwarded=status < 400)
         self.pending.append((at + 1 + took, status < 400, permit))
         self.now = max(self.now, at + took + 10)
 
 
-@pytest.mark.parametrize(("breaker", "expected"), [(Sound, "PASS"), (breakers.Flood, "FAIL"), (breakers.TheDocuments, "FAIL")])
+@pytest.mark.parametrize(
+    ("breaker", "expected"), [(Sound, "PASS"), (breakers.Flood, "FAIL"), (breakers.TheDocuments, "FAIL")]
+)
 def test_b4_a_burst_at_wake_up_lets_one_probe_through(breaker: type[Sound], expected: str) -> None:
     service = Overlapping(breaker())
     for number in range(7):
@@ -152,6 +175,17 @@ def test_b4_a_burst_at_wake_up_lets_one_probe_through(breaker: type[Sound], expe
 )
 def test_b7_a_rejection_is_fast_and_says_what_it_is(options: dict[str, object], expected: str) -> None:
     assert outcome(story(Sound(), **options), "B7")[0] == expected
+
+
+def test_a_flood_after_a_good_probe_breaks_whatever_it_may_be() -> None:
+    service = Overlapping(breakers.Flood())
+    for number in range(7):
+        service.ask(10 + number * 40, 20, 503)
+    service.ask(3500, 20)
+    for number in range(10):
+        service.ask(3600 + number, 500)
+    failed = {one.rule for one in assert_laws(POLICY, service.history()).results if one.outcome == "FAIL"}
+    assert failed == {"B4", "B5"}
 
 
 def test_neutral_outcomes_do_not_trip_it() -> None:

@@ -15,8 +15,10 @@ def result(builder: HistoryBuilder, rule: str, *, complete: bool = False) -> Rul
     return found
 
 
-def mesh(*, calls: int = 1, outbound: str | None = None, message: str | None = None, swap: bool = False) -> HistoryBuilder:
-    """Build calls that each cause a request and a message; ``outbound`` and ``message`` replace what those carry, ``swap`` mixes them up."""
+def mesh(
+    *, calls: int = 1, outbound: str | None = None, message: str | None = None, swap: bool = False
+) -> HistoryBuilder:
+    """Build calls that each cause a request and a message, carrying what is told; ``swap`` mixes them up."""
     builder = HistoryBuilder()
     ops = [builder.op(at=50 * number, took=100) for number in range(calls)]
     for number, op in enumerate(ops):
@@ -24,9 +26,11 @@ def mesh(*, calls: int = 1, outbound: str | None = None, message: str | None = N
         sent = {"x-correlation-id": own.correlation_id if outbound is None else outbound}
         builder.attempt(op=op, at=10 + 50 * number, headers={name: value for name, value in sent.items() if value})
         builder.message(
-            marker=f"ev-{number}", at=30 + 50 * number, traceparent=f"00-{op.trace_id}-00000000000000aa-01",
+            marker=f"ev-{number}",
+            at=30 + 50 * number,
+            traceparent=f"00-{op.trace_id}-00000000000000aa-01",
             correlation_id=own.correlation_id if message is None else message,
-        )  # fmt: skip
+        )
     return builder
 
 
@@ -105,7 +109,10 @@ def test_x4_dead_letters_carry_the_id(carried: str, expected: str) -> None:
     assert result(builder, "X4").outcome == expected
 
 
-@pytest.mark.parametrize(("status", "given", "expected"), [(200, "corr-1", "PASS"), (503, "corr-1", "PASS"), (503, "", "FAIL"), (200, "x", "FAIL")])
+@pytest.mark.parametrize(
+    ("status", "given", "expected"),
+    [(200, "corr-1", "PASS"), (503, "corr-1", "PASS"), (503, "", "FAIL"), (200, "x", "FAIL")],
+)
 def test_x5_answers_carry_the_id_errors_too(status: int, given: str, expected: str) -> None:
     builder = HistoryBuilder()
     builder.op(status=status, response_headers={"X-Correlation-ID": given} if given else {})
@@ -126,7 +133,10 @@ def test_x7_a_consumer_span_has_the_creation_context_as_parent_or_link(context: 
 
     builder = mesh()
     trace = builder._ops[0].trace_id
-    more = {"parent": {"trace": trace, "parent_id": "aa"}, "link": {"trace": "f" * 32, "links": (SpanLink(trace_id=trace, span_id="aa"),)}}
+    more = {
+        "parent": {"trace": trace, "parent_id": "aa"},
+        "link": {"trace": "f" * 32, "links": (SpanLink(trace_id=trace, span_id="aa"),)},
+    }
     builder.span("email", kind="consumer", **more.get(context, {"trace": "f" * 32}))  # type: ignore[arg-type]
     assert result(builder, "X7", complete=True).outcome == expected
 

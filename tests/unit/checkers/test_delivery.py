@@ -14,9 +14,15 @@ CHECKER = Delivery("bus", "events", effects="mailgate", subscriber="email")
 
 
 def delivered(
-    done: Sequence[str] = ("m1", "m2", "m3"), *, published: Sequence[str] = ("m1", "m2", "m3"), settled: Sequence[str] = ("m1", "m2", "m3"),
-    down: bool = True, disturbed: bool = True, dead: Sequence[str] = (), key: str = "k",
-) -> HistoryBuilder:  # fmt: skip
+    done: Sequence[str] = ("m1", "m2", "m3"),
+    *,
+    published: Sequence[str] = ("m1", "m2", "m3"),
+    settled: Sequence[str] = ("m1", "m2", "m3"),
+    down: bool = True,
+    disturbed: bool = True,
+    dead: Sequence[str] = (),
+    key: str = "k",
+) -> HistoryBuilder:
     """Build three messages, the second and third published while the subscriber was down."""
     builder = HistoryBuilder()
     if disturbed and down:

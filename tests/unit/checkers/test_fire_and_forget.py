@@ -12,14 +12,25 @@ LINK = "users -> notifications"
 CHECKER = FireAndForget(LINK, operations=("POST /api/users",), bound_s=1.0, limit=4)
 
 
-def users(*, slow: float = 30, status: int = 201, side: float | None = 1000, many: int = 4, hits: int = 1, before: bool = True) -> HistoryBuilder:
+def users(
+    *, slow: float = 30, status: int = 201, side: float | None = 1000, many: int = 4, hits: int = 1, before: bool = True
+) -> HistoryBuilder:
     builder = HistoryBuilder()
     for number in range(3 if before else 0):
         builder.op("test -> users", "POST /api/users", at=100 * number, took=30, status=201)
     builder.fault("Hold", LINK, at=500, lifted=5000, hits=hits)
     for number in range(many):
         op = builder.op("test -> users", "POST /api/users", at=600 + number, took=slow, status=status)
-        builder.attempt(LINK, "POST /api/notifications", op=op, at=610 + number, took=side, error="eof", closed_by="caller", faults=("f1",))
+        builder.attempt(
+            LINK,
+            "POST /api/notifications",
+            op=op,
+            at=610 + number,
+            took=side,
+            error="eof",
+            closed_by="caller",
+            faults=("f1",),
+        )
     return builder
 
 

@@ -18,7 +18,9 @@ def result(builder: HistoryBuilder, rule: str, checker: Idempotency = ONCE) -> R
     return found
 
 
-def charged(*, effects: int = 1, keys: tuple[str, ...] = ("k", "k"), markers: tuple[str, ...] = ("ord-1",)) -> HistoryBuilder:
+def charged(
+    *, effects: int = 1, keys: tuple[str, ...] = ("k", "k"), markers: tuple[str, ...] = ("ord-1",)
+) -> HistoryBuilder:
     """Build a charge whose answer was lost: sent twice, with so many effects at the acquirer."""
     builder = HistoryBuilder()
     op = builder.op(took=500, status=201)
@@ -26,7 +28,13 @@ def charged(*, effects: int = 1, keys: tuple[str, ...] = ("k", "k"), markers: tu
     for number, key in enumerate(keys):
         lost = number < len(keys) - 1
         builder.attempt(
-            op=op, at=10 + 100 * number, key=key, marker="ord-1", error="reset" if lost else "", upstream=201, faults=("f1",) if lost else ()
+            op=op,
+            at=10 + 100 * number,
+            key=key,
+            marker="ord-1",
+            error="reset" if lost else "",
+            upstream=201,
+            faults=("f1",) if lost else (),
         )
     for number in range(effects):
         sent = builder.attempt("payments -> acquirer", "POST /charges", op=op, at=12 + 100 * number)
@@ -113,7 +121,8 @@ def concurrent(*, effects: int = 1, statuses: tuple[int, int] = (201, 409)) -> H
 
 
 @pytest.mark.parametrize(
-    ("effects", "statuses", "expected"), [(1, (201, 409), "PASS"), (1, (201, 201), "PASS"), (2, (201, 201), "FAIL"), (1, (201, 404), "FAIL")]
+    ("effects", "statuses", "expected"),
+    [(1, (201, 409), "PASS"), (1, (201, 201), "PASS"), (2, (201, 201), "FAIL"), (1, (201, 404), "FAIL")],
 )
 def test_i3_concurrent_equal_calls_have_one_effect(effects: int, statuses: tuple[int, int], expected: str) -> None:
     assert result(concurrent(effects=effects, statuses=statuses), "I3").outcome == expected
@@ -123,7 +132,10 @@ def test_i3_calls_one_after_the_other_are_not_concurrent() -> None:
     assert result(charged(), "I3").outcome == "INCONCLUSIVE"
 
 
-@pytest.mark.parametrize(("keys", "expected"), [(("k", "k"), "PASS"), (("k1", "k2"), "FAIL"), (("", ""), "INCONCLUSIVE"), (("k",), "INCONCLUSIVE")])
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [(("k", "k"), "PASS"), (("k1", "k2"), "FAIL"), (("", ""), "INCONCLUSIVE"), (("k",), "INCONCLUSIVE")],
+)
 def test_i9_one_key_on_all_attempts(keys: tuple[str, ...], expected: str) -> None:
     assert result(charged(keys=keys), "I9").outcome == expected
 

@@ -14,13 +14,17 @@ LINK = "orders -> payments"
 POLICY = Retry(LINK, max_attempts=4, backoff=Exponential(0.2, jitter="full"), deadline_s=3.0)
 
 
-def outcome(history: HistoryBuilder, rule: str, *, policy: Retry = POLICY, ends: float | None = None) -> tuple[str, str]:
+def outcome(
+    history: HistoryBuilder, rule: str, *, policy: Retry = POLICY, ends: float | None = None
+) -> tuple[str, str]:
     result = assert_laws(policy, history.build(ends=ends)).of(rule)
     assert result is not None
     return result.outcome, result.missing or result.message
 
 
-def retried(*, times: int = 3, gap: float = 100, fail: int = 503, last: int = 200, key: str = "k1", took: float = 10) -> HistoryBuilder:
+def retried(
+    *, times: int = 3, gap: float = 100, fail: int = 503, last: int = 200, key: str = "k1", took: float = 10
+) -> HistoryBuilder:
     """Build a call that failed ``times - 1`` times before the callee was asked, then ended in ``last``."""
     builder = HistoryBuilder()
     op = builder.op(took=times * (gap + took) + 50)
@@ -29,9 +33,16 @@ def retried(*, times: int = 3, gap: float = 100, fail: int = 503, last: int = 20
     for number in range(times):
         final = number == times - 1
         builder.attempt(
-            LINK, op=op, at=5 + number * (gap + took), took=took, status=last if final else fail, key=key, marker="ord-1",
-            forwarded=final, faults=() if final else ("f1",),
-        )  # fmt: skip
+            LINK,
+            op=op,
+            at=5 + number * (gap + took),
+            took=took,
+            status=last if final else fail,
+            key=key,
+            marker="ord-1",
+            forwarded=final,
+            faults=() if final else ("f1",),
+        )
     return builder
 
 
@@ -75,11 +86,16 @@ def test_r1_a_restart_of_the_caller_begins_a_new_run() -> None:
     builder.node("orders", "killed", at=400)
     builder.node("orders", "started", at=500)
     for number in range(3):
-        builder.attempt(LINK, op=builder._ops[0], at=600 + 110 * number, status=503, key="k1", marker="ord-1", forwarded=False)
+        builder.attempt(
+            LINK, op=builder._ops[0], at=600 + 110 * number, status=503, key="k1", marker="ord-1", forwarded=False
+        )
     assert outcome(builder, "R1")[0] == "PASS"
 
 
-@pytest.mark.parametrize(("gap", "jitter", "expected"), [(150, "full", "PASS"), (900, "full", "FAIL"), (20, "equal", "FAIL"), (20, "full", "PASS")])
+@pytest.mark.parametrize(
+    ("gap", "jitter", "expected"),
+    [(150, "full", "PASS"), (900, "full", "FAIL"), (20, "equal", "FAIL"), (20, "full", "PASS")],
+)
 def test_r2_gaps_are_held_to_the_schedule(gap: float, jitter: str, expected: str) -> None:
     policy = Retry(LINK, backoff=Exponential(0.2, jitter=jitter))  # type: ignore[arg-type]
     assert outcome(retried(times=2, gap=gap), "R2", policy=policy)[0] == expected
@@ -124,8 +140,14 @@ def lost_answer(*keys: str) -> HistoryBuilder:
     for number, key in enumerate(keys):
         lost = number < len(keys) - 1
         builder.attempt(
-            LINK, op=op, at=5 + 110 * number, key=key, error="reset" if lost else "", upstream=201, faults=("f1",) if lost else (),
-        )  # fmt: skip
+            LINK,
+            op=op,
+            at=5 + 110 * number,
+            key=key,
+            error="reset" if lost else "",
+            upstream=201,
+            faults=("f1",) if lost else (),
+        )
     return builder
 
 
@@ -246,7 +268,9 @@ def test_operations_restrict_the_policy() -> None:
     assert outcome(builder, "R1", policy=Retry(LINK, operations=("POST /pay*",)))[0] == "FAIL"
 
 
-@pytest.mark.parametrize("build", [lambda: Retry(LINK, max_attempts=0), lambda: Retry(LINK, deadline_s=0), lambda: Exponential(-1)])
+@pytest.mark.parametrize(
+    "build", [lambda: Retry(LINK, max_attempts=0), lambda: Retry(LINK, deadline_s=0), lambda: Exponential(-1)]
+)
 def test_a_policy_that_is_none_is_refused(build: Callable[[], object]) -> None:
     with pytest.raises(ChaosError, match=r"must be"):
         build()

@@ -11,10 +11,29 @@ from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.verdict import RuleResult
 from pytest_chaos.testing import HistoryBuilder, assert_laws
 
-RESERVE, RELEASE, CONFIRM = "/shop.InventoryService/Reserve", "/shop.InventoryService/Release", "/shop.InventoryService/Confirm"
+RESERVE, RELEASE, CONFIRM = (
+    "/shop.InventoryService/Reserve",
+    "/shop.InventoryService/Release",
+    "/shop.InventoryService/Confirm",
+)
 STEPS = (
-    Step("reserve", "orders -> inventory", RESERVE, RELEASE, done="inventory:reservations", standing=("reserved", "confirmed")),
-    Step("pay", "orders -> payments", "POST /payments", "POST /refunds", done="acquirer:POST /charges", undone="acquirer:POST /refunds", money=True),
+    Step(
+        "reserve",
+        "orders -> inventory",
+        RESERVE,
+        RELEASE,
+        done="inventory:reservations",
+        standing=("reserved", "confirmed"),
+    ),
+    Step(
+        "pay",
+        "orders -> payments",
+        "POST /payments",
+        "POST /refunds",
+        done="acquirer:POST /charges",
+        undone="acquirer:POST /refunds",
+        money=True,
+    ),
     Step("confirm", "orders -> inventory", CONFIRM, pivot=True),
 )
 SAGA = Saga("orders", steps=STEPS, stock="inventory:stock", initial_stock={"apple": 10})
@@ -30,20 +49,48 @@ class Story:
         self.op = self.builder.op(took=2000, status=status, response_body='{"id": "ord-1"}', **more)
         self.builder.fault("AnswerLost", "orders -> payments", lifted=5000)
 
-    def send(self, operation: str, *, grpc: int | None = 0, status: int | None = None, error: str = "", upstream: int | None = None, key: str = "") -> None:
+    def send(
+        self,
+        operation: str,
+        *,
+        grpc: int | None = 0,
+        status: int | None = None,
+        error: str = "",
+        upstream: int | None = None,
+        key: str = "",
+    ) -> None:
         self.now += 50
         is_grpc = operation.startswith("/")
         name = "inventory" if is_grpc else "payments"
         self.builder.attempt(
-            f"orders -> {name}", operation, op=self.op, at=self.now, status=status, grpc=grpc if is_grpc and not error else None, error=error,
-            upstream=upstream, key=key or f"{operation}-{ID}", marker="" if is_grpc else ID, faults=("f1",) if error else (),
-        )  # fmt: skip
+            f"orders -> {name}",
+            operation,
+            op=self.op,
+            at=self.now,
+            status=status,
+            grpc=grpc if is_grpc and not error else None,
+            error=error,
+            upstream=upstream,
+            key=key or f"{operation}-{ID}",
+            marker="" if is_grpc else ID,
+            faults=("f1",) if error else (),
+        )
 
     def charge(self, operation: str = "POST /charges", amount: int = 500) -> None:
         sent = self.builder.attempt("payments -> acquirer", operation, op=self.op, at=self.now + 1)
-        self.builder.stub_effect("acquirer", operation, at=self.now + 2, attempt=sent, key=f"{operation}-{ID}", marker=ID, amount_minor=amount)
+        self.builder.stub_effect(
+            "acquirer",
+            operation,
+            at=self.now + 2,
+            attempt=sent,
+            key=f"{operation}-{ID}",
+            marker=ID,
+            amount_minor=amount,
+        )
 
-    def ends(self, state: str, *, reservation: str = "", amount: int = 500, stock: tuple[int, int, int] = (10, 0, 0)) -> HistoryBuilder:
+    def ends(
+        self, state: str, *, reservation: str = "", amount: int = 500, stock: tuple[int, int, int] = (10, 0, 0)
+    ) -> HistoryBuilder:
         if state:
             self.builder.state("orders", "orders", ID, state=state, amount_minor=amount)
         if reservation:
@@ -62,7 +109,15 @@ def completed(**more: Any) -> HistoryBuilder:
     return story.ends("CONFIRMED", reservation="confirmed", stock=(8, 0, 2))
 
 
-def turned(*, status: int = 503, refund_fails: int = 0, release: bool = True, refund: bool = True, forward: bool = False, **more: Any) -> HistoryBuilder:
+def turned(
+    *,
+    status: int = 503,
+    refund_fails: int = 0,
+    release: bool = True,
+    refund: bool = True,
+    forward: bool = False,
+    **more: Any,
+) -> HistoryBuilder:
     """Build a saga whose confirm was refused: refunded, then released, as told."""
     story = Story(status=status, **more)
     story.send(RESERVE)
@@ -78,7 +133,9 @@ def turned(*, status: int = 503, refund_fails: int = 0, release: bool = True, re
         story.send(operation)
         if operation == "POST /refunds":
             story.charge("POST /refunds")
-    return story.ends("COMPENSATED", reservation="released" if release else "reserved", stock=(10, 0, 0) if release else (8, 2, 0))
+    return story.ends(
+        "COMPENSATED", reservation="released" if release else "reserved", stock=(10, 0, 0) if release else (8, 2, 0)
+    )
 
 
 def result(builder: HistoryBuilder, rule: str, saga: Saga = SAGA, **more: Any) -> RuleResult:
@@ -148,7 +205,9 @@ def refund_given_up(*, release: bool, status: int = 500) -> HistoryBuilder:
     story.send("POST /refunds", status=503)
     if release:
         story.send(RELEASE)
-    return story.ends("COMPENSATED", reservation="released" if release else "reserved", stock=(10, 0, 0) if release else (8, 2, 0))
+    return story.ends(
+        "COMPENSATED", reservation="released" if release else "reserved", stock=(10, 0, 0) if release else (8, 2, 0)
+    )
 
 
 @pytest.mark.parametrize("release", [True, False])
@@ -241,7 +300,9 @@ def unknown(follow: str) -> HistoryBuilder:
     return story.ends("COMPENSATED", reservation="released")
 
 
-@pytest.mark.parametrize(("follow", "expected"), [("repeat", "PASS"), ("undo", "PASS"), ("", "FAIL"), ("fresh key", "FAIL")])
+@pytest.mark.parametrize(
+    ("follow", "expected"), [("repeat", "PASS"), ("undo", "PASS"), ("", "FAIL"), ("fresh key", "FAIL")]
+)
 def test_t4_an_unknown_outcome_is_followed_up(follow: str, expected: str) -> None:
     assert result(unknown(follow), "T4").outcome == expected
 
@@ -251,7 +312,16 @@ def test_a_charge_taken_for_not_done_breaks_the_books_too() -> None:
     assert {"T4", "G2", "G10"} <= failed
 
 
-@pytest.mark.parametrize(("status", "build", "expected"), [(201, turned, "FAIL"), (402, turned, "PASS"), (402, completed, "FAIL"), (202, turned, "PASS"), (503, completed, "PASS")])
+@pytest.mark.parametrize(
+    ("status", "build", "expected"),
+    [
+        (201, turned, "FAIL"),
+        (402, turned, "PASS"),
+        (402, completed, "FAIL"),
+        (202, turned, "PASS"),
+        (503, completed, "PASS"),
+    ],
+)
 def test_h1_the_answer_agrees_with_the_end(status: int, build: Any, expected: str) -> None:
     assert result(build(status=status), "H1").outcome == expected
 

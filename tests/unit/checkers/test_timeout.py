@@ -24,9 +24,16 @@ def held(took: float | None, *, header: str = "1S", closed_by: str = "caller") -
     op = builder.op(took=4000)
     builder.fault("Hold", LINK)
     builder.attempt(
-        LINK, CALL, op=op, at=10, took=took, error="reset", faults=("f1",), closed_by=closed_by,
+        LINK,
+        CALL,
+        op=op,
+        at=10,
+        took=took,
+        error="reset",
+        faults=("f1",),
+        closed_by=closed_by,
         headers={"grpc-timeout": header} if header else {},
-    )  # fmt: skip
+    )
     return builder
 
 
@@ -48,19 +55,32 @@ def test_t2_http_needs_no_header() -> None:
     assert outcome(builder, Timeout("orders -> payments", attempt_s=1.0), "T2") == "INCONCLUSIVE"
 
 
-@pytest.mark.parametrize(("value", "expected"), [("1S", 10**9), ("20m", 2 * 10**7), ("3u", 3000), ("", None), ("S", None), ("1x", None)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1S", 10**9), ("20m", 2 * 10**7), ("3u", 3000), ("", None), ("S", None), ("1x", None)]
+)
 def test_grpc_timeouts_are_read(value: str, expected: int | None) -> None:
     builder = HistoryBuilder()
     assert timeout_ns(builder.attempt(LINK, CALL, headers={"grpc-timeout": value})) == expected
 
 
-def asked(*, took: float = 500, closed_by: str = "", child: str = "", child_at: float = 100, op_at: float = 0) -> HistoryBuilder:
+def asked(
+    *, took: float = 500, closed_by: str = "", child: str = "", child_at: float = 100, op_at: float = 0
+) -> HistoryBuilder:
     builder = HistoryBuilder()
     op = builder.op(at=op_at, took=took + 5)
     builder.fault("Hold", LINK, at=20)
     error = "eof" if closed_by else ""
     builder.attempt("test -> orders", "POST /api/orders", op=op, at=10, took=took, error=error, closed_by=closed_by)
-    builder.attempt(LINK, CALL, op=op, at=child_at, took=50, grpc=0, headers={"grpc-timeout": child} if child else {}, faults=("f1",))
+    builder.attempt(
+        LINK,
+        CALL,
+        op=op,
+        at=child_at,
+        took=50,
+        grpc=0,
+        headers={"grpc-timeout": child} if child else {},
+        faults=("f1",),
+    )
     return builder
 
 

@@ -1,4 +1,4 @@
-"""What every fault of the catalogue promises: it compiles, its ids derive from the fault's, its ranges name field and value."""
+"""What every fault promises: it compiles, ids derive from the fault's, refusals name field, value, range."""
 
 from __future__ import annotations
 
