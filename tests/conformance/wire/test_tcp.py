@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import socket
@@ -166,3 +167,36 @@ def test_noise_never_hurts_a_later_request(wire, callee, raw):
         if number % 2:
             sock.close()
     assert httpx.get(f"http://127.0.0.1:{port}/after").status_code == 200
+
+
+def test_noise_from_a_callee_never_hurts_another_connection(wire, callee, tcp_callee, raw):
+    dice = random.Random(6)
+    starts = [
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"\0\0\0\4\0\0\0\0\0",
+    ]
+    asked = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0",
+        b"\0bytes",
+    ]
+
+    def noise(sock):
+        sock.recv(65536)
+        sock.sendall(dice.choice(starts) + dice.randbytes(dice.randrange(1, 3000)))
+
+    port, good = wire.link(tcp_callee(noise), name="a -> noise"), wire.link(callee.address)
+    for number in range(120):
+        sock = raw(port)
+        sock.sendall(asked[number % 3])
+        with contextlib.suppress(ConnectionResetError):
+            while sock.recv(65536):
+                pass
+        sock.close()
+    assert httpx.get(f"http://127.0.0.1:{good}/after").status_code == 200
+    deadline = time.monotonic() + 5
+    while wire.do("stats")["open"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert wire.do("stats")["open"] == 0

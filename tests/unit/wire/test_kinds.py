@@ -1,0 +1,62 @@
+"""A rule that cannot be carried out is refused with its field, value and range; a good one is placed where it acts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_chaos.errors import FaultError
+from pytest_chaos.model.fault import WireRule
+from pytest_chaos.wire.kinds import KINDS, check, phase_of
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+GOOD = {
+    "refuse": {}, "accept_close": {}, "slow_connect": {"ms": 5}, "reset": {"at": "response"}, "status": {"code": 503},
+    "grpc_status": {"code": 14}, "hold": {"ms": None}, "latency": {"ms": 1}, "drip": {"bytes": 1, "interval_ms": 1},
+    "answer_lost": {"how": "hang"}, "truncate": {"bytes": 0}, "point": {"phase": "before_send", "node_action": "f1.2"},
+}  # fmt: skip
+
+
+def rule(kind, params):
+    return WireRule(id="r", fault="f", link="a -> b", kind=kind, params=params)
+
+
+def test_every_kind_has_a_good_example_here():
+    assert set(GOOD) == set(KINDS)
+    for kind, params in GOOD.items():
+        check(rule(kind, params), links=["a -> b"])
+
+
+@given(st.sampled_from(sorted(KINDS)), st.dictionaries(st.sampled_from(["ms", "code", "at", "how", "x"]), JSON))
+def test_whatever_stands_in_the_params_is_either_placed_or_refused_by_name(kind, params):
+    wanted, said = rule(kind, params), ""
+    try:
+        check(wanted, links=["a -> b"])
+    except FaultError as wrong:
+        said = str(wrong)
+    if said:
+        assert any(name in said for name in (*params, *KINDS[kind].params))
+    else:
+        assert phase_of(wanted) in {"listener", "connection", "request", "response"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "phase"),
+    [
+        ("status", {"code": 500}, "request"),
+        ("status", {"code": 500, "forward": True}, "response"),
+        ("hold", {}, "response"),
+        ("hold", {"at": "request"}, "request"),
+        ("reset", {}, "request"),
+        ("reset", {"at": "response"}, "response"),
+        ("point", {"phase": "after_answer"}, "response"),
+        ("point", {"phase": "before_send"}, "request"),
+    ],
+)
+def test_where_a_rule_acts_follows_from_its_params(kind, params, phase):
+    assert phase_of(rule(kind, params)) == phase

@@ -1,0 +1,50 @@
+"""What is on the spool behind a flush is whole lines, in order, wherever the file was begun."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_chaos.engine.spool import read
+from pytest_chaos.wire.record import Record
+from pytest_chaos.wire.spool import Spool
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=20))))
+def test_an_offset_lies_behind_everything_so_far(tmp_path_factory, steps):
+    path = tmp_path_factory.mktemp("spool") / "s"
+    spool, written, offset = Spool(path), [], 0
+    for step in steps:
+        if step is None:
+            offset = spool.flush()
+            assert [json.loads(line)["x"] for line in path.read_bytes()[:offset].splitlines()] == written
+        else:
+            spool.add("h", {"x": step})
+            written.append(step)
+    spool.close()
+    assert len(path.read_bytes().splitlines()) == len(written)
+
+
+def test_a_spool_that_is_there_is_appended_to(tmp_path):
+    (tmp_path / "s").write_text('{"k":"h"}\n')
+    spool = Spool(tmp_path / "s")
+    spool.add("h", {})
+    assert spool.flush() == 20
+    spool.close()
+
+
+def test_a_record_reads_as_the_models_attempt(tmp_path):
+    record = Record(
+        attempt="a1", link="a -> b", connection="c1", reused=False, protocol="grpc", connected_ns=1, started_ns=2
+    )
+    record.grpc_status, record.upstream_grpc_status, record.faults = 0, 0, ["f1"]
+    record.request_headers = {"traceparent": "00-ü-b-01"}
+    spool = Spool(tmp_path / "s")
+    spool.add("a", record.as_json())
+    end = spool.flush()
+    spool.close()
+    (attempt,) = read(tmp_path / "s", 0, end).attempts
+    assert (attempt.grpc_status, attempt.faults, attempt.status) == (0, ("f1",), None)
+    assert attempt.request_headers == record.request_headers
