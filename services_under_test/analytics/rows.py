@@ -15,14 +15,18 @@ from services_under_test.common.strategies import AfterFailure
 log = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
-    event_id TEXT PRIMARY KEY, kind TEXT NOT NULL, marker TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT ''
+    event_id TEXT PRIMARY KEY, kind TEXT NOT NULL, marker TEXT NOT NULL, state TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT ''
 );
 """
 Settled = Literal["stored", "parked", "skipped"]
 
 
 class Warehouse:
-    """Stores rows under the event's id as key; the warehouse deduplicates by it, and so does the table of what was stored."""
+    """Stores rows under the event's id as key.
+
+    The warehouse deduplicates by it, and so does the table of what was stored.
+    """
 
     def __init__(self, host: Host, client: HttpClient) -> None:
         self._host = host
@@ -65,15 +69,25 @@ class Warehouse:
         self._store.run(
             "INSERT INTO rows (event_id, kind, marker, state, reason) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (event_id) DO UPDATE SET state = excluded.state, reason = excluded.reason",
-            event_id, kind, marker, state, reason,
-        )  # fmt: skip
+            event_id,
+            kind,
+            marker,
+            state,
+            reason,
+        )
 
     def effects(self) -> Rows:
         """Give what was stored (ledger ``rows``) and what was given up (ledger ``parked``)."""
         return [
             {
-                "ledger": "rows" if row["state"] == "STORED" else "parked", "key": row["event_id"], "marker": row["marker"],
-                "amount_minor": None, "state": row["state"], "count": 1, "kind": row["kind"], "reason": row["reason"],
+                "ledger": "rows" if row["state"] == "STORED" else "parked",
+                "key": row["event_id"],
+                "marker": row["marker"],
+                "amount_minor": None,
+                "state": row["state"],
+                "count": 1,
+                "kind": row["kind"],
+                "reason": row["reason"],
             }
             for row in self._store.rows("SELECT * FROM rows ORDER BY rowid")
-        ]  # fmt: skip
+        ]

@@ -1,4 +1,7 @@
-"""The analytics service: order events from Kafka and user activity from a Redis stream, a row in the warehouse for each."""
+"""The analytics service.
+
+Order events from Kafka and user activity from a Redis stream, a row in the warehouse for each.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ GROUP = "analytics"
 
 
 class _Records:
-    """Handles records of Kafka; a record that cannot be stored is published to another topic before its offset is committed."""
+    """Handles records of Kafka.
+
+    A record that cannot be stored is published to another topic before its offset is committed.
+    """
 
     def __init__(self, host: Host, kafka: Any, bootstrap: str, warehouse: Warehouse) -> None:
         self._host = host
@@ -42,16 +48,18 @@ class _Records:
             "messaging.kafka.offset": record.offset,
             "messaging.consumer.group.name": GROUP,
         }
-        with correlation.bound(
-            correlation.accept([headers[correlation.HEADER]] if correlation.HEADER in headers else [])
-        ):
-            with self._host.telemetry.span(
+        with (
+            correlation.bound(
+                correlation.accept([headers[correlation.HEADER]] if correlation.HEADER in headers else [])
+            ),
+            self._host.telemetry.span(
                 f"process {record.topic}", kind="consumer", carrier=headers, attributes=attributes
-            ) as mark:
-                reason = await self._store(record)
-                if reason:
-                    mark.failed(reason)
-                    await self._park(record, headers, reason)
+            ) as mark,
+        ):
+            reason = await self._store(record)
+            if reason:
+                mark.failed(reason)
+                await self._park(record, headers, reason)
 
     async def _store(self, record: Any) -> str:
         found = _read(record.value)
@@ -129,7 +137,9 @@ def build(host: Host) -> Built:
         kafka = await load("services_under_test.common.kafka")
         host.telemetry.broker("aiokafka")
         handler = _Records(host, kafka, bootstrap, warehouse)
-        await kafka.consume(bootstrap, TOPIC, group=GROUP, instance=instance, session_s=session_s, handle=handler.handle)
+        await kafka.consume(
+            bootstrap, TOPIC, group=GROUP, instance=instance, session_s=session_s, handle=handler.handle
+        )
 
     async def entries() -> None:
         streams = await load("services_under_test.common.redis_streams")

@@ -1,4 +1,7 @@
-"""RabbitMQ as the shop uses it: one topic exchange, a durable queue for each subscriber, its dead letters, confirmed publishing."""
+"""RabbitMQ as the shop uses it.
+
+One topic exchange, a durable queue for each subscriber, its dead letters, confirmed publishing.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from aio_pika.abc import (
     AbstractExchange,
     AbstractIncomingMessage,
     AbstractQueue,
+    FieldValue,
     HeadersType,
 )
 
@@ -44,20 +48,26 @@ async def declare_exchange(channel: AbstractChannel) -> AbstractExchange:
 
 
 async def declare_email_queue(channel: AbstractChannel) -> AbstractQueue:
-    """Declare the queue of ``email`` and its dead letters: durable, so that what comes while nobody listens is kept (rule D9)."""
+    """Declare the queue of ``email`` and its dead letters.
+
+    Durable, so that what comes while nobody listens is kept (rule D9).
+    """
     dead = await channel.declare_exchange(DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
     dead_queue = await channel.declare_queue(DEAD_QUEUE, durable=True)
     await dead_queue.bind(dead, QUEUE)
-    arguments = {"x-dead-letter-exchange": DEAD_EXCHANGE, "x-dead-letter-routing-key": QUEUE}
+    arguments: dict[str, FieldValue] = {"x-dead-letter-exchange": DEAD_EXCHANGE, "x-dead-letter-routing-key": QUEUE}
     queue = await channel.declare_queue(QUEUE, durable=True, arguments=arguments)
     await queue.bind(await declare_exchange(channel), ROUTING_KEY)
     return queue
 
 
 class Publisher:
-    """Publishes events on a channel of its own; each is persistent, mandatory, and done when the broker has confirmed it.
+    """Publishes events on a channel of its own.
 
-    The queues that must not miss an event are declared here as well, so that an event that comes before its first subscriber is kept.
+    Each is persistent, mandatory, and done when the broker has confirmed it.
+
+    The queues that must not miss an event are declared here as well, so that an event that comes before its first
+    subscriber is kept.
     """
 
     def __init__(self, url: str, strategies: Strategies) -> None:
@@ -110,7 +120,10 @@ async def consume(
     declare: Callable[[AbstractChannel], Awaitable[AbstractQueue]],
     handle: Callable[[AbstractIncomingMessage], Awaitable[None]],
 ) -> None:
-    """Consume until the connection, the channel or the consumer is gone; at most ``prefetch`` messages are in hand at once."""
+    """Consume until the connection, the channel or the consumer is gone.
+
+    At most ``prefetch`` messages are in hand at once.
+    """
     connection = await connect(url)
     async with connection:
         gone = asyncio.Event()

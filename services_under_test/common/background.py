@@ -15,12 +15,15 @@ _LONG_S = 10.0
 
 
 async def load(module: str) -> Any:
-    """Import a module in a thread: a broker's client takes longer to load than the service to answer its first request."""
+    """Import a module in a thread.
+
+    A broker's client takes longer to load than the service to answer its first request.
+    """
     return await asyncio.to_thread(importlib.import_module, module)
 
 
 class Background:
-    """Owns tasks; a loop that ends or dies is logged and started again after a pause that grows from 0.2 to 2 seconds."""
+    """Owns tasks; a loop that ends or dies is logged and comes back after a pause that grows from 0.2 to 2 seconds."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,7 +57,7 @@ class Background:
             began_s = loop.time()
             try:
                 await work()
-            except Exception as wrong:  # noqa: BLE001 - the supervisor: whatever killed the loop is logged, and the loop comes back
+            except Exception as wrong:
                 log.warning("%s broke off: %s: %s", name, type(wrong).__name__, wrong, exc_info=_unexpected(wrong))
             pause_s = _PAUSE_S if loop.time() - began_s > _LONG_S else min(pause_s * 2, _PAUSE_CAP_S)
             await asyncio.sleep(pause_s)

@@ -1,4 +1,7 @@
-"""A circuit breaker: five failures in a row open it, after a wait one probe at a time is let through, three good ones in sequence close it."""
+"""A circuit breaker.
+
+Five failures in a row open it, after a wait one probe at a time is let through, three good ones in sequence close it.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ class Permit:
 class Breaker:
     """Counts consecutive failures of one callee and keeps callers off it while it is down. Times are monotonic seconds.
 
-    Every change of mode begins a new era. A neutral result (the callee refused the request, or the attempt was cancelled) only gives
-    its permit back: it neither counts nor resets a count, and closes nothing.
+    Every change of mode begins a new era. A neutral result (the callee refused the request, or the attempt was
+    cancelled) only gives its permit back: it neither counts nor resets a count, and closes nothing.
     """
 
     def __init__(self, *, failures: int, wait_s: float, successes: int, clock: Clock) -> None:

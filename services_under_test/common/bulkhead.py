@@ -1,4 +1,7 @@
-"""Work on the side, bounded: so many at once, so many waiting, each for so long; what does not fit is refused and seen."""
+"""Work on the side, bounded.
+
+So many at once, so many waiting, each for so long; what does not fit is refused and seen.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo:
-    """One compensation: ``once`` tries it and tells whether it is done; ``pause`` waits before the try after number ``n`` (0 first)."""
+    """One compensation.
+
+    ``once`` tries it and tells whether it is done; ``pause`` waits before the try after number ``n`` (0 first).
+    """
 
     name: str
     once: Callable[[], Awaitable[bool]]
@@ -19,8 +22,8 @@ class Undo:
 async def undo_all(undos: Sequence[Undo]) -> None:
     """Undo in the order given, until all is undone.
 
-    The next begins when the one before has been tried, not when it has succeeded: a refund that fails for an hour must not keep the
-    stock for an hour (rules G3, G4).
+    The next begins when the one before has been tried, not when it has succeeded: a refund that fails for an hour must
+    not keep the stock for an hour (rules G3, G4).
     """
     async with asyncio.TaskGroup() as group:
         for undo in undos:

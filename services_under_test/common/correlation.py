@@ -1,4 +1,7 @@
-"""The correlation id: taken from the caller when it can be trusted, else made once, and carried by everything that the request causes."""
+"""The correlation id.
+
+Taken from the caller when it can be trusted, else made once, and carried by everything that the request causes.
+"""
 
 from __future__ import annotations
 

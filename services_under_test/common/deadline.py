@@ -29,7 +29,7 @@ def accept(values: Sequence[str]) -> float:
 
 def of_rpc(remaining_s: float | None) -> float:
     """Turn what gRPC says is left into a point in time."""
-    return math.inf if remaining_s is None or remaining_s > 1e8 else time.monotonic() + remaining_s * _SHARE  # noqa: PLR2004 - "no deadline"
+    return math.inf if remaining_s is None or remaining_s > 1e8 else time.monotonic() + remaining_s * _SHARE
 
 
 @contextmanager

@@ -114,9 +114,12 @@ def whole_field(payload: Mapping[str, Any], name: str, *, least: int) -> int:
 
 
 def idempotency_key(request: Request) -> str:
-    """Give the request's Idempotency-Key, or the empty string; Refused with 400 when there are several or it is too long."""
+    """Give the request's Idempotency-Key, or the empty string.
+
+    Refused with 400 when there are several or it is too long.
+    """
     values = request.headers.getlist("idempotency-key")
-    if len(values) > 1 or any(len(value) > 255 for value in values):  # noqa: PLR2004 - as the IETF draft's examples stay far below
+    if len(values) > 1 or any(len(value) > 255 for value in values):
         raise Refused(400, "bad_request", "Idempotency-Key: expected one, of at most 255 characters")
     return values[0] if values else ""
 
@@ -127,12 +130,12 @@ def _values(scope: _Scope, name: str) -> list[str]:
 
 
 async def _refused(_: Request, wrong: Exception) -> JSONResponse:
-    assert isinstance(wrong, Refused)  # noqa: S101 - registered for nothing else
+    assert isinstance(wrong, Refused)
     return JSONResponse(wrong.body, status_code=wrong.status, headers=wrong.headers)
 
 
 async def _http_error(_: Request, wrong: Exception) -> JSONResponse:
-    assert isinstance(wrong, HTTPException)  # noqa: S101 - registered for nothing else
+    assert isinstance(wrong, HTTPException)
     return JSONResponse({"error": "http", "detail": wrong.detail}, status_code=wrong.status_code, headers=wrong.headers)
 
 

@@ -1,4 +1,7 @@
-"""HTTP calls between services: a time-out over the whole attempt, the ids that travel, and an outcome instead of exceptions."""
+"""HTTP calls between services.
+
+A time-out over the whole attempt, the ids that travel, and an outcome instead of exceptions.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ def attempt_number(number: int) -> Iterator[None]:
 
 
 class HttpClient:
-    """Calls one callee. Proxies of the environment are not used; connections are kept alive; nothing is ever re-sent by itself."""
+    """Calls one callee. Proxies of the environment are not used.
+
+    Connections are kept alive; nothing is ever re-sent by itself.
+    """
 
     def __init__(self, base_url: str, *, strategies: Strategies, telemetry: Telemetry) -> None:
         self._strategies = strategies

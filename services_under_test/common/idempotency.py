@@ -1,4 +1,7 @@
-"""Idempotency keys, persisted: new, then busy, then done with the stored answer; after the IETF draft "Idempotency-Key" header field."""
+"""Idempotency keys, persisted.
+
+New, then busy, then done with the stored answer; after the IETF draft "Idempotency-Key" header field.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A key's state; ``ref`` names what the first request began (an order, a charge), ``status`` and ``body`` its answer."""
+    """A key's state.
+
+    ``ref`` names what the first request began (an order, a charge), ``status`` and ``body`` its answer.
+    """
 
     state: KeyState
     ref: str
@@ -44,7 +50,10 @@ def fingerprint(payload: Mapping[str, Any]) -> str:
 
 
 class Keys:
-    """The table of keys; all methods are to be called inside the transaction that does the work itself, where there is one."""
+    """The table of keys.
+
+    All methods are to be called inside the transaction that does the work itself, where there is one.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,4 +1,7 @@
-"""Kafka as the shop uses it: an idempotent producer that waits for the acknowledgement, a consumer that commits after the effect."""
+"""Kafka as the shop uses it.
+
+An idempotent producer that waits for the acknowledgement, a consumer that commits after the effect.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ _PARTITIONS = 3
 class Publisher:
     """Publishes events to one topic, keyed by aggregate, so that the order of each is kept.
 
-    The producer is idempotent and repeats by itself, for as long as the broker is away; only what cannot be repeated is raised.
+    The producer is idempotent and repeats by itself, for as long as the broker is away; only what cannot be repeated
+    is raised.
     """
 
     def __init__(self, bootstrap: str, topic: str, strategies: Strategies) -> None:
@@ -84,8 +88,8 @@ async def consume(
 ) -> None:
     """Hand over records one by one, and commit each offset after its record has been handled; for ever.
 
-    ``instance`` makes the membership static: a consumer that was killed takes its partitions up again at once, not after the session's
-    time-out. What handle raises ends it, with the record not committed.
+    ``instance`` makes the membership static: a consumer that was killed takes its partitions up again at once, not
+    after the session's time-out. What handle raises ends it, with the record not committed.
     """
     await ensure_topic(bootstrap, topic)
     consumer = AIOKafkaConsumer(

@@ -1,4 +1,4 @@
-"""OpenTelemetry: a provider that exports in batches over OTLP/gRPC, and the instrumentations, with their traps handled."""
+"""OpenTelemetry: export in batches over OTLP/gRPC, and the instrumentations, with their traps handled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _KINDS = {"internal": trace.SpanKind.INTERNAL, "consumer": trace.SpanKind.CONSUM
 
 
 class _LateExporter(SpanExporter):
-    """Imports and connects in the exporting thread: the OTLP exporter takes longer to load than the rest of a service."""
+    """Imports and connects in the exporting thread.
+
+    The OTLP exporter takes longer to load than the rest of a service.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,7 +54,7 @@ class _LateExporter(SpanExporter):
         if self._made is not None:
             self._made.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
+    def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002 - the SDK's signature
         """Nothing is held here."""
         return True
 
@@ -110,7 +113,7 @@ class OpenTelemetry(Telemetry):
         carrier: Mapping[str, str] | None = None,
         attributes: Mapping[str, str | int] | None = None,
     ) -> Iterator[Mark]:
-        """Cover a block; a carrier's context becomes parent and link, so that both ways of reading a message's trace work."""
+        """Cover a block; a carrier's context becomes parent and link: both ways of reading a message's trace work."""
         parent = propagate.extract(dict(carrier)) if carrier else context.get_current()
         cause = trace.get_current_span(parent).get_span_context()
         links = [trace.Link(cause)] if carrier and cause.is_valid else []
@@ -162,13 +165,13 @@ class OpenTelemetry(Telemetry):
         """Give the instrumentation's interceptors."""
         from opentelemetry.instrumentation.grpc import aio_client_interceptors  # noqa: PLC0415
 
-        return list(aio_client_interceptors())
+        return list(aio_client_interceptors())  # type: ignore[no-untyped-call]
 
     def rpc_server(self) -> Sequence[Any]:
         """Give the instrumentation's interceptor."""
         from opentelemetry.instrumentation.grpc import aio_server_interceptor  # noqa: PLC0415
 
-        return [aio_server_interceptor()]
+        return [aio_server_interceptor()]  # type: ignore[no-untyped-call]
 
     def broker(self, library: Literal["aio_pika", "aiokafka", "redis"]) -> None:
         """Instrument a client library; called before its first use."""
@@ -190,7 +193,10 @@ class OpenTelemetry(Telemetry):
         self._exporter.made()
 
     def shut_down(self) -> None:
-        """Flush and close, in a thread that is left behind when the receiver does not answer: flushing keeps no time limit."""
+        """Flush and close, in a thread that is left behind when the receiver does not answer.
+
+        Flushing keeps no time limit.
+        """
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(_SHUT_DOWN_S)

@@ -1,4 +1,7 @@
-"""The transactional outbox: an event is a row of the transaction that it tells of, and a relay publishes it until it is confirmed."""
+"""The transactional outbox.
+
+An event is a row of the transaction that it tells of, and a relay publishes it until it is confirmed.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from services_under_test.common.telemetry import Telemetry
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, key TEXT NOT NULL,
-    payload TEXT NOT NULL, correlation_id TEXT NOT NULL, carrier TEXT NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
+    key TEXT NOT NULL, payload TEXT NOT NULL, correlation_id TEXT NOT NULL, carrier TEXT NOT NULL
 );
 """
 _BATCH = 100
@@ -52,9 +55,16 @@ class Outbox:
     def add(self, channel: str, type_: str, key: str, payload: Mapping[str, Any]) -> None:
         """Add an event of the work in hand; to be called inside the transaction that it tells of."""
         self._store.run(
-            "INSERT INTO outbox (channel, id, type, key, payload, correlation_id, carrier) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            channel, uuid.uuid4().hex, type_, key, json.dumps(payload), correlation.current(), json.dumps(self._telemetry.carrier()),
-        )  # fmt: skip
+            "INSERT INTO outbox (channel, id, type, key, payload, correlation_id, carrier)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            channel,
+            uuid.uuid4().hex,
+            type_,
+            key,
+            json.dumps(payload),
+            correlation.current(),
+            json.dumps(self._telemetry.carrier()),
+        )
         self._bell(channel).set()
 
     def effects(self) -> list[dict[str, Any]]:
@@ -75,9 +85,9 @@ class Outbox:
     async def relay(self, channel: str, publish: Publish) -> None:
         """Publish a channel's events in the order in which they were committed, for ever.
 
-        The first that fails ends it with publish's own error: the next call begins again with the same event. Rows are found by being
-        there, not by a last number seen, so none is skipped; a row goes when the broker has confirmed it, so a crash in between
-        publishes it twice, under one id.
+        The first that fails ends it with publish's own error: the next call begins again with the same event. Rows are
+        found by being there, not by a last number seen, so none is skipped; a row goes when the broker has confirmed
+        it, so a crash in between publishes it twice, under one id.
         """
         bell = self._bell(channel)
         while True:
@@ -100,9 +110,10 @@ class Outbox:
             "messaging.message.id": event.id,
             "messaging.destination.name": row["channel"],
         }
-        with correlation.bound(event.correlation_id), self._telemetry.span(
-            f"relay {event.type}", carrier=json.loads(row["carrier"]), attributes=attributes
-        ):  # fmt: skip
+        with (
+            correlation.bound(event.correlation_id),
+            self._telemetry.span(f"relay {event.type}", carrier=json.loads(row["carrier"]), attributes=attributes),
+        ):
             await publish(event)
         self._store.run("DELETE FROM outbox WHERE number = ?", row["number"])
 

@@ -20,8 +20,9 @@ class Effect(StrEnum):
 class Outcome:
     """The end of an attempt, or of several.
 
-    ``code`` is ``http:503``, ``grpc:UNAVAILABLE``, ``connect`` (never sent), ``timeout``, ``broken`` (the connection died on the way),
-    ``garbled`` (an answer that is none) or ``breaker`` (not attempted). ``retry_after_s`` is what the callee asked for.
+    ``code`` is ``http:503``, ``grpc:UNAVAILABLE``, ``connect`` (never sent), ``timeout``, ``broken`` (the connection
+    died on the way), ``garbled`` (an answer that is none) or ``breaker`` (not attempted). ``retry_after_s`` is what
+    the callee asked for.
     """
 
     code: str
@@ -57,13 +58,20 @@ RETRYABLE = frozenset(
 _REFUSALS = frozenset(
     f"grpc:{name}"
     for name in (
-        "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "UNAUTHENTICATED", "FAILED_PRECONDITION", "OUT_OF_RANGE",
-        "UNIMPLEMENTED", "ABORTED",
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "UNAUTHENTICATED",
+        "FAILED_PRECONDITION",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "ABORTED",
     )
-)  # fmt: skip
+)
 
 
 def of_status(status: int, body: Mapping[str, Any], *, retry_after_s: float | None = None) -> Outcome:
     """Judge an HTTP answer: 2xx happened, 4xx did not, everything else may have."""
-    effect = Effect.HAPPENED if 200 <= status < 300 else Effect.NONE if 400 <= status < 500 else Effect.UNKNOWN  # noqa: PLR2004
+    effect = Effect.HAPPENED if 200 <= status < 300 else Effect.NONE if 400 <= status < 500 else Effect.UNKNOWN
     return Outcome(code=f"http:{status}", effect=effect, status=status, body=body, retry_after_s=retry_after_s)

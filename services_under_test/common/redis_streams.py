@@ -1,4 +1,7 @@
-"""Redis Streams as the shop uses them: appended by an outbox, read by a consumer group that takes up again what was left pending."""
+"""Redis Streams as the shop uses them.
+
+Appended by an outbox, read by a consumer group that takes up again what was left pending.
+"""
 
 from __future__ import annotations
 
@@ -59,10 +62,15 @@ class Publisher:
 
     async def publish(self, event: Event) -> None:
         """Append one event; an answer that is lost makes it come twice, under one event id."""
-        fields = {"event_id": event.id, "type": event.type, "key": event.key, "payload": event.body().decode()}
+        fields: dict[Any, Any] = {
+            "event_id": event.id,
+            "type": event.type,
+            "key": event.key,
+            "payload": event.body().decode(),
+        }
         if sent_id := self._strategies.outbound_correlation(event.correlation_id):
             fields["correlation_id"] = sent_id
-        await self._client.xadd(self._stream, {**self._telemetry.carrier(), **fields})  # type: ignore[arg-type]
+        await self._client.xadd(self._stream, self._telemetry.carrier() | fields)
 
 
 class Group:
@@ -79,10 +87,10 @@ class Group:
         self._telemetry = telemetry
 
     async def consume(self, handle: Handle) -> None:
-        """Handle what an earlier process left pending, then what is new, and now and then what another consumer left; for ever.
+        """Handle for ever: what an earlier process left pending, then what is new, now and then what another left.
 
-        ``handle`` gives False for an entry that is to be parked: it goes to ``<stream>.parked`` in the same transaction as its
-        acknowledgement.
+        ``handle`` gives False for an entry that is to be parked: it goes to ``<stream>.parked`` in the same
+        transaction as its acknowledgement.
         """
         try:
             await self._create()
@@ -137,6 +145,6 @@ class Group:
             keep = not await handle(entry_id, fields)
             async with self._client.pipeline(transaction=True) as both:
                 if keep:
-                    both.xadd(f"{self._stream}.parked", dict(fields))  # type: ignore[arg-type]
+                    both.xadd(f"{self._stream}.parked", dict[Any, Any](fields))
                 both.xack(self._stream, self._group, entry_id)
                 await both.execute()

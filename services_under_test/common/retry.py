@@ -26,7 +26,10 @@ class RetryPolicy:
 
     @classmethod
     def from_env(cls, env: Env, prefix: str) -> RetryPolicy:
-        """Read ``<PREFIX>_ATTEMPTS`` and its siblings; the defaults are 4 attempts, 1 s base, 5 s an attempt, 30 s in all."""
+        """Read ``<PREFIX>_ATTEMPTS`` and its siblings.
+
+        The defaults are 4 attempts, 1 s base, 5 s an attempt, 30 s in all.
+        """
         return cls(
             attempts=env.count(f"{prefix}_ATTEMPTS", 4),
             backoff_base_s=env.seconds(f"{prefix}_BACKOFF_BASE_S", 1.0),
@@ -37,7 +40,10 @@ class RetryPolicy:
 
 
 def backoff_s(number: int, *, base_s: float, cap_s: float, rng: Random) -> float:
-    """Draw the pause after attempt ``number`` (0 for the first): uniform in [0, min(cap, base 2^number)], "full jitter" (AWS)."""
+    """Draw the pause after attempt ``number`` (0 for the first).
+
+    Uniform in [0, min(cap, base 2^number)], "full jitter" (AWS).
+    """
     return rng.uniform(0.0, min(cap_s, base_s * 2.0 ** min(number, 60)))
 
 
@@ -52,9 +58,9 @@ async def run(
 ) -> Outcome:
     """Attempt until an outcome that is not retryable, the last attempt, or the deadline; give the last outcome.
 
-    Its effect is that of all attempts together: once one of them may have happened, a later "did not" of another does not take that
-    back, unless the callee refused the very same request. A pause that would overshoot the deadline ends it at once (rule R7), and a
-    Retry-After is obeyed or ends it (rule R6).
+    Its effect is that of all attempts together: once one of them may have happened, a later "did not" of another does
+    not take that back, unless the callee refused the very same request. A pause that would overshoot the deadline ends
+    it at once (rule R7), and a Retry-After is obeyed or ends it (rule R6).
     """
     doubt = False
     number = 0

@@ -1,4 +1,7 @@
-"""gRPC between services: the ids that travel as metadata, deadlines on every call, outcomes and refusals instead of status codes."""
+"""gRPC between services.
+
+The ids that travel as metadata, deadlines on every call, outcomes and refusals instead of status codes.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,16 @@ _Reply = TypeVar("_Reply")
 _KEEPALIVE_MS = 10_000
 _REFUSED_EFFECTS = frozenset(
     {
-        grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS, grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNIMPLEMENTED,
     }
-)  # fmt: skip
+)
 
 
 class RpcRefused(Exception):  # noqa: N818 - a refusal is an answer
@@ -36,7 +45,10 @@ class RpcRefused(Exception):  # noqa: N818 - a refusal is an answer
 
 
 def channel(target: str, *, telemetry: Telemetry, reconnect_ms: int) -> grpc.aio.Channel:
-    """Open a channel that re-sends nothing by itself, uses no proxy, and reconnects about ``reconnect_ms`` after a failure."""
+    """Open a channel that re-sends nothing by itself.
+
+    Uses no proxy, and reconnects about ``reconnect_ms`` after a failure.
+    """
     options = [
         ("grpc.enable_http_proxy", 0),
         ("grpc.enable_retries", 0),
@@ -76,7 +88,10 @@ _Method = Callable[[_Self, _Request, Any], Awaitable[_Reply]]
 
 
 def served(method: _Method[_Self, _Request, _Reply]) -> _Method[_Self, _Request, _Reply]:
-    """Bind correlation id and deadline for a servicer's method, put the id on its answer, and turn RpcRefused into a status."""
+    """Bind correlation id and deadline for a servicer's method.
+
+    Put the id on its answer, and turn RpcRefused into a status.
+    """
 
     @functools.wraps(method)
     async def serve(self: _Self, request: _Request, context: Any) -> _Reply:

@@ -75,6 +75,8 @@ def main(name: str, build: Callable[[Host], Built]) -> None:
     """Run a service until it is told to stop; its settings come from the environment only."""
     env = Env(os.environ)
     logs.set_up(name, env.text("LOG_LEVEL", "INFO"))
+    # gRPC's core writes lines of its own to stderr that say nothing about a request.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     strategies = load(env.text("SHOP_DEFECTS"))
     host = Host(
         name=name,

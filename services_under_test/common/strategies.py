@@ -59,12 +59,13 @@ async def _declare_email_queue(channel: AbstractChannel) -> AbstractQueue:
 class Strategies:
     """What the services ask where they could go wrong; a defect replaces one or two of these.
 
-    ``retryable``: may this outcome be tried again. ``deadline_at``: the point in time (monotonic seconds) that ends an operation.
-    ``breaker``: makes the circuit breaker. ``rpc_timeout``: the deadline in seconds that a gRPC call carries. ``effect_of``: what a
-    saga step's outcome says about its effect. ``compensate``: runs the undoing. ``order_key``: the idempotency key that goes out.
-    ``outbound_correlation``: the correlation id that goes out. ``side_limits``: bounds of fire-and-forget work. ``email_queue``: the
-    queue that ``email`` consumes. ``mail_key``: the key for the gateway, from the event's id. ``mail_seen``: whether an event id was
-    dealt with, given what the table says. ``after_failure``: what happens to a record whose effect failed.
+    ``retryable``: may this outcome be tried again. ``deadline_at``: the point in time (monotonic seconds) that ends an
+    operation. ``breaker``: makes the circuit breaker. ``rpc_timeout``: the deadline in seconds that a gRPC call
+    carries. ``effect_of``: what a saga step's outcome says about its effect. ``compensate``: runs the undoing.
+    ``order_key``: the idempotency key that goes out. ``outbound_correlation``: the correlation id that goes out.
+    ``side_limits``: bounds of fire-and-forget work. ``email_queue``: the queue that ``email`` consumes. ``mail_key``:
+    the key for the gateway, from the event's id. ``mail_seen``: whether an event id was dealt with, given what the
+    table says. ``after_failure``: what happens to a record whose effect failed.
     """
 
     retryable: Callable[[Outcome], bool] = _is_retryable

@@ -1,5 +1,7 @@
 """Tracing as the services use it; without an OTLP endpoint in the environment it does nothing and loads nothing."""
 
+# ruff: noqa: ARG002 - the base does nothing with what it is given
+
 from __future__ import annotations
 
 import os
@@ -29,7 +31,7 @@ class Telemetry:
     """No tracing; the base of what does trace."""
 
     def carrier(self) -> dict[str, str]:
-        """Give the trace context of the work in hand (traceparent, baggage), to be stored with work that is done later."""
+        """Give traceparent and baggage of the work in hand, to be stored with work that is done later."""
         return {}
 
     @contextmanager

@@ -16,7 +16,8 @@ from services_under_test.common.strategies import Strategies
 class Defect:
     """A planted defect: what it replaces, where it shows, and which rules must find it.
 
-    ``rules``: at least one of these fails in the scenario. ``also``: further rules that may fail with them, each with its reason.
+    ``rules``: at least one of these fails in the scenario. ``also``: further rules that may fail with them, each with
+    its reason.
     """
 
     id: str

@@ -1,6 +1,7 @@
 """A half-open circuit lets every caller probe at once.
 
-Service: orders, on its link to payments. Provoked by: trip the circuit, wait, hold payments' answers, a burst of orders: all are let through.
+Service: orders, on its link to payments. Provoked by: trip the circuit, wait, hold payments' answers, a burst of
+orders: all are let through.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The correlation id is put on the request in hand and on its answer, and on nothing that goes out.
 
-Service: every one, on every carrier: HTTP header, gRPC metadata, AMQP property, Kafka header, Redis field. Provoked by nothing: any
-request whose service calls another.
+Service: every one, on every carrier: HTTP header, gRPC metadata, AMQP property, Kafka header, Redis field. Provoked by
+nothing: any request whose service calls another.
 """
 
 from __future__ import annotations

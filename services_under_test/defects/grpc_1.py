@@ -1,7 +1,7 @@
 """Calls to inventory carry no deadline; gRPC sets none by itself.
 
-Service: orders, on its link to inventory. Provoked by: inventory's answer held for ever: no ``grpc-timeout`` on the wire, and a call that
-never ends.
+Service: orders, on its link to inventory. Provoked by: inventory's answer held for ever: no ``grpc-timeout`` on the
+wire, and a call that never ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A record whose effect fails is logged and its offset committed: it is lost.
 
-Service: analytics, on topic ``orders``. Provoked by: the warehouse answering 503 to one row: the group's offset passes the record, the row
-never comes, and nothing is parked.
+Service: analytics, on topic ``orders``. Provoked by: the warehouse answering 503 to one row: the group's offset passes
+the record, the row never comes, and nothing is parked.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """An order is placed by POST without an idempotency key, while the retry around it still repeats the POST.
 
-Service: users, on its link to orders. Provoked by: the answer to ``POST /api/orders`` lost after the order was made; users asks again.
+Service: users, on its link to orders. Provoked by: the answer to ``POST /api/orders`` lost after the order was made;
+users asks again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The effect comes before the ack and nothing remembers it: a message that comes again is a mail that goes out again.
 
-Service: email. The gateway gets a fresh key each time, so its own deduplication does not help. Provoked by: email killed between the mail
-and the ack (the gateway has done the work, its answer is held); RabbitMQ delivers the message again.
+Service: email. The gateway gets a fresh key each time, so its own deduplication does not help. Provoked by: email
+killed between the mail and the ack (the gateway has done the work, its answer is held); RabbitMQ delivers the message
+again.
 """
 
 from __future__ import annotations

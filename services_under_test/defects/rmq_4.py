@@ -1,8 +1,8 @@
 """The queue is exclusive and named by the server: it goes with its consumer, and with it what is published meanwhile.
 
-Service: email. Provoked by: email killed or stopped, users created, email started again: their mails never come. (Users publishes as
-``mandatory``; the loss shows where another queue, an observer's for instance, is bound as well, so that the message counts as routed. The
-durable queue is deleted at the start, as if it had never been.)
+Service: email. Provoked by: email killed or stopped, users created, email started again: their mails never come.
+(Users publishes as ``mandatory``; the loss shows where another queue, an observer's for instance, is bound as well, so
+that the message counts as routed. The durable queue is deleted at the start, as if it had never been.)
 """
 
 from __future__ import annotations

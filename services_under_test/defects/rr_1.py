@@ -1,6 +1,7 @@
 """Fire-and-forget without bounds: every notification waits for as long as it takes, and as many as come.
 
-Service: users, on its link to notifications. Provoked by: notifications' answers held and a burst of new users: open attempts grow.
+Service: users, on its link to notifications. Provoked by: notifications' answers held and a burst of new users: open
+attempts grow.
 """
 
 from __future__ import annotations

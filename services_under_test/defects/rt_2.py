@@ -1,6 +1,7 @@
 """The retry repeats after anything: refusals, mistakes of the caller, an open circuit.
 
-Service: orders (payments and inventory) and users (orders). Provoked by: payments answering 400 or 402; the same request is sent four times.
+Service: orders (payments and inventory) and users (orders). Provoked by: payments answering 400 or 402; the same
+request is sent four times.
 """
 
 from __future__ import annotations

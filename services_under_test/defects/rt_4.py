@@ -1,7 +1,8 @@
 """The retry has no deadline: four attempts of full length and the pauses between them take as long as they take.
 
-Service: orders (payments and inventory) and users (orders); nobody's answer is bounded either. Provoked by: every answer of payments held
-longer than an attempt may take; the last attempt starts after the time that was promised for all.
+Service: orders (payments and inventory) and users (orders); nobody's answer is bounded either. Provoked by: every
+answer of payments held longer than an attempt may take; the last attempt starts after the time that was promised for
+all.
 """
 
 from __future__ import annotations

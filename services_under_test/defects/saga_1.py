@@ -1,7 +1,9 @@
-"""A compensation that fails ends the compensating: it is not repeated, the others are skipped, and its error replaces the cause.
+"""A compensation that fails ends the compensating.
 
-Service: orders. Provoked by: inventory refusing Confirm, then payments answering 503 to the refund: the refund is tried once, the
-reservation is never released, the caller gets status 500 instead of the reason.
+It is not repeated, the others are skipped, and its error replaces the cause.
+
+Service: orders. Provoked by: inventory refusing Confirm, then payments answering 503 to the refund: the refund is
+tried once, the reservation is never released, the caller gets status 500 instead of the reason.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A step without an answer is taken for a step that did not happen, so nothing undoes it.
 
-Service: orders. Provoked by: the answers to all attempts of ``POST /payments`` lost after the charge: the order is given up, the stock is
-released, the money is kept.
+Service: orders. Provoked by: the answers to all attempts of ``POST /payments`` lost after the charge: the order is
+given up, the stock is released, the money is kept.
 """
 
 from __future__ import annotations

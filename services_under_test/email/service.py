@@ -16,13 +16,17 @@ from services_under_test.common.runner import Built, Host
 log = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS mails (
-    event_id TEXT PRIMARY KEY, marker TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT ''
+    event_id TEXT PRIMARY KEY, marker TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT ''
 );
 """
 
 
 class Mailer:
-    """Turns messages into mails. What was mailed is remembered by event id; what cannot be mailed goes to the dead letters."""
+    """Turns messages into mails. What was mailed is remembered by event id.
+
+    What cannot be mailed goes to the dead letters.
+    """
 
     def __init__(self, host: Host, gateway: HttpClient) -> None:
         self._host = host
@@ -35,9 +39,12 @@ class Mailer:
         host.store.schema(_SCHEMA)
 
     async def handle(self, message: Any) -> None:
-        """Settle one message of RabbitMQ: ack after the effect, reject to the dead letters when there is none to be had."""
+        """Settle one message of RabbitMQ.
+
+        Ack after the effect, reject to the dead letters when there is none to be had.
+        """
         with correlation.bound(correlation.accept([message.correlation_id] if message.correlation_id else [])):
-            attributes = {
+            attributes: dict[str, str | int] = {
                 "messaging.message.id": str(message.message_id),
                 "messaging.redelivered": int(bool(message.redelivered)),
             }
@@ -91,8 +98,9 @@ class Mailer:
         self._store.run(
             "INSERT INTO mails (event_id, marker, state, attempts) VALUES (?, ?, 'TRYING', 1)"
             " ON CONFLICT (event_id) DO UPDATE SET attempts = attempts + 1",
-            event_id, marker,
-        )  # fmt: skip
+            event_id,
+            marker,
+        )
         row = self._store.row("SELECT attempts FROM mails WHERE event_id = ?", event_id)
         return int(row["attempts"]) if row else 1
 
@@ -100,18 +108,26 @@ class Mailer:
         self._store.run(
             "INSERT INTO mails (event_id, marker, state, reason) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (event_id) DO UPDATE SET state = excluded.state, reason = excluded.reason",
-            event_id, marker, state, reason,
-        )  # fmt: skip
+            event_id,
+            marker,
+            state,
+            reason,
+        )
 
     def effects(self) -> Rows:
         """Give what was mailed (ledger ``mails``) and what was given up (ledger ``parked``)."""
         return [
             {
-                "ledger": "parked" if row["state"] == "DEAD" else "mails", "key": row["event_id"], "marker": row["marker"],
-                "amount_minor": None, "state": row["state"], "count": int(row["state"] != "TRYING"), "reason": row["reason"],
+                "ledger": "parked" if row["state"] == "DEAD" else "mails",
+                "key": row["event_id"],
+                "marker": row["marker"],
+                "amount_minor": None,
+                "state": row["state"],
+                "count": int(row["state"] != "TRYING"),
+                "reason": row["reason"],
             }
             for row in self._store.rows("SELECT * FROM mails ORDER BY rowid")
-        ]  # fmt: skip
+        ]
 
 
 def build(host: Host) -> Built:

@@ -66,5 +66,5 @@ def build(host: Host) -> Built:
     return Built(
         routes=[],
         effects=stock.effects,
-        rpc=lambda server: inventory_pb2_grpc.add_InventoryServiceServicer_to_server(_Inventory(stock), server),
+        rpc=lambda server: inventory_pb2_grpc.add_InventoryServiceServicer_to_server(_Inventory(stock), server),  # type: ignore[no-untyped-call]
     )

@@ -1,4 +1,7 @@
-"""Stock and reservations: every step is one transaction, named by its order, and leaves a mark that later steps respect."""
+"""Stock and reservations.
+
+Every step is one transaction, named by its order, and leaves a mark that later steps respect.
+"""
 
 from __future__ import annotations
 
@@ -104,17 +107,19 @@ class Stock:
             held = row["state"] != ReservationState.RELEASED.value
             rows.append(_row("reservations", row["order_id"], row["order_id"], row["state"], pieces, int(held)))
         for row in self._store.rows("SELECT * FROM stock ORDER BY product"):
-            for state in ("available", "reserved", "sold"):
-                # Nothing reserved is no row: a state of "reserved" reads as work in flight.
-                if row[state] or state == "available":
-                    rows.append(_row("stock", row["product"], "", state, row[state], row[state]))
+            # Nothing reserved is no row: a state of "reserved" reads as work in flight.
+            states = [state for state in ("available", "reserved", "sold") if row[state] or state == "available"]
+            rows += [_row("stock", row["product"], "", state, row[state], row[state]) for state in states]
         return rows
 
     def _take(self, product: str, pieces: int) -> None:
         taken = self._store.run(
             "UPDATE stock SET available = available - ?, reserved = reserved + ? WHERE product = ? AND available >= ?",
-            pieces, pieces, product, pieces,
-        )  # fmt: skip
+            pieces,
+            pieces,
+            product,
+            pieces,
+        )
         if not taken:
             raise Refusal("out_of_stock", f"there are no {pieces} of {product!r}")
 
@@ -124,9 +129,12 @@ class Stock:
 
     def _put(self, order_id: str, items: Mapping[str, int], state: ReservationState) -> None:
         self._store.run(
-            "INSERT INTO reservations (order_id, items, state) VALUES (?, ?, ?) ON CONFLICT (order_id) DO UPDATE SET state = excluded.state",
-            order_id, json.dumps(items), state.value,
-        )  # fmt: skip
+            "INSERT INTO reservations (order_id, items, state) VALUES (?, ?, ?)"
+            " ON CONFLICT (order_id) DO UPDATE SET state = excluded.state",
+            order_id,
+            json.dumps(items),
+            state.value,
+        )
 
 
 def _row(ledger: str, key: str, marker: str, state: str, amount: int, count: int) -> dict[str, Any]:

@@ -13,7 +13,11 @@ from services_under_test.common.idempotency import Keys, KeyState, fingerprint
 from services_under_test.common.runner import Built, Host
 
 _SCOPE = "POST /api/notifications"
-_SCHEMA = "CREATE TABLE IF NOT EXISTS notifications (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, message TEXT NOT NULL, marker TEXT NOT NULL)"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS notifications (
+    id TEXT PRIMARY KEY, user_id TEXT NOT NULL, message TEXT NOT NULL, marker TEXT NOT NULL
+);
+"""
 
 
 def build(host: Host) -> Built:

@@ -99,9 +99,16 @@ class Book:
         self._store.run(
             "INSERT INTO orders (id, user_id, items, total_minor, marker, scope, state, correlation_id, carrier)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            order.id, order.user_id, items, order.total_minor, order.marker, order.scope, order.state.value, order.correlation_id,
+            order.id,
+            order.user_id,
+            items,
+            order.total_minor,
+            order.marker,
+            order.scope,
+            order.state.value,
+            order.correlation_id,
             json.dumps(order.carrier),
-        )  # fmt: skip
+        )
 
     def get(self, order_id: str) -> Order:
         """Give an order; KeyError when there is none."""
@@ -128,9 +135,13 @@ class Book:
     def turn_back(self, order_id: str, reason: str, *, refund: bool, release: bool) -> None:
         """Decide that an order will never be confirmed, and what has to be undone."""
         self._store.run(
-            "UPDATE orders SET state = 'COMPENSATING', reason = ?, refund = ?, release = ? WHERE id = ? AND state = 'PENDING'",
-            reason, int(refund), int(release), order_id,
-        )  # fmt: skip
+            "UPDATE orders SET state = 'COMPENSATING', reason = ?, refund = ?, release = ?"
+            " WHERE id = ? AND state = 'PENDING'",
+            reason,
+            int(refund),
+            int(release),
+            order_id,
+        )
 
     def undone(self, order_id: str, what: UndoName) -> None:
         """Note that something has been undone."""
@@ -144,11 +155,16 @@ class Book:
         """Give the ledger; ``count`` is 1 for a confirmed order."""
         return [
             {
-                "ledger": "orders", "key": row["id"], "marker": row["marker"], "amount_minor": row["total_minor"], "state": row["state"],
-                "count": int(row["state"] == OrderState.CONFIRMED.value), "reason": row["reason"],
+                "ledger": "orders",
+                "key": row["id"],
+                "marker": row["marker"],
+                "amount_minor": row["total_minor"],
+                "state": row["state"],
+                "count": int(row["state"] == OrderState.CONFIRMED.value),
+                "reason": row["reason"],
             }
             for row in self._store.rows("SELECT * FROM orders ORDER BY rowid")
-        ]  # fmt: skip
+        ]
 
 
 def _order(row: Mapping[str, Any]) -> Order:

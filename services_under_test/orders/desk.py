@@ -1,4 +1,7 @@
-"""The order desk: takes an order once, starts its saga, tells its caller the truth, and takes unfinished sagas up again."""
+"""The order desk: takes an order once.
+
+Starts its saga, tells its caller the truth, and takes unfinished sagas up again.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ _TRANSIENT = frozenset({"circuit_open", "payments_unavailable", "inventory_unava
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An order as it is asked for; ``bounded`` tells that the caller's deadline bounds the saga, as a gRPC deadline does."""
+    """An order as it is asked for.
+
+    ``bounded`` tells that the caller's deadline bounds the saga, as a gRPC deadline does.
+    """
 
     user_id: str
     items: tuple[Item, ...]

@@ -1,4 +1,7 @@
-"""The two services that a saga calls: payments behind a breaker inside a retry inside a deadline, inventory over gRPC."""
+"""The two services that a saga calls.
+
+Payments behind a breaker inside a retry inside a deadline, inventory over gRPC.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from services_under_test.orders.book import Order
 class Payments:
     """Charges and refunds by order id, so that each may be repeated.
 
-    One breaker guards the callee as a whole: it is one process, and what keeps charges from it must keep refunds from it too.
+    One breaker guards the callee as a whole: it is one process, and what keeps charges from it must keep refunds from
+    it too.
     """
 
     def __init__(self, host: Host, client: HttpClient, policy: RetryPolicy, breaker: Breaker) -> None:

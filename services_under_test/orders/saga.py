@@ -1,9 +1,10 @@
 """The order saga: reserve, pay, confirm; on failure refund and release, in this order, until both are done.
 
-Each step is written down as "may have happened" before it is sent, so whatever moment the process dies in, the next one knows what it
-has to repeat or to undo. Every call is idempotent by the order's id, and inventory and payments refuse what comes after its undoing. The
-pivot is the local commit of CONFIRMED, after inventory's Confirm: until then everything can be undone, from then on nothing is.
-Inventory's Release undoes a Confirm as well, so Confirm needs no compensation of its own.
+Each step is written down as "may have happened" before it is sent, so whatever moment the process dies in, the next
+one knows what it has to repeat or to undo. Every call is idempotent by the order's id, and inventory and payments
+refuse what comes after its undoing. The pivot is the local commit of CONFIRMED, after inventory's Confirm: until then
+everything can be undone, from then on nothing is. Inventory's Release undoes a Confirm as well, so Confirm needs no
+compensation of its own.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Saga:
         self._watcher = watcher
 
     async def run(self, order_id: str, deadline_at_s: float) -> None:
-        """Go forward until the deadline (monotonic seconds), else back for as long as it takes; tell the watcher the end."""
+        """Go forward until the deadline (monotonic seconds), else back for as long as it takes."""
         order = self._book.get(order_id)
         failure = Failure(reason=order.reason)
         if order.state is OrderState.PENDING:
@@ -79,7 +80,8 @@ class Saga:
         outcome = await self._step(order, "pay", lambda: self._payments.charge(order, deadline_at_s))
         if not outcome.ok:
             return _payment_failure(outcome)
-        # The money is taken: from here on it is better late than undone, so the caller's deadline no longer counts, only our own.
+        # The money is taken: from here on it is better late than undone, so the caller's deadline no longer counts,
+        # only our own.
         outcome = await self._step(order, "confirm", lambda: self._inventory.confirm(order, math.inf))
         return None if outcome.ok else Failure(reason="confirm_failed")
 

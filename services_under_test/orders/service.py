@@ -93,6 +93,7 @@ def build(host: Host) -> Built:
     channel = rpc.channel(
         host.env.required("INVENTORY_TARGET"), telemetry=host.telemetry, reconnect_ms=settings.reconnect_ms
     )
+    stub = inventory_pb2_grpc.InventoryServiceStub(channel)  # type: ignore[no-untyped-call]
     book, outbox = Book(host.store), Outbox(host.store, host.telemetry)
     desk = Desk(
         host,
@@ -101,7 +102,7 @@ def build(host: Host) -> Built:
         keys=Keys(host.store),
         outbox=outbox,
         payments=Payments(host, client, settings.payments, breaker),
-        inventory=Inventory(host, inventory_pb2_grpc.InventoryServiceStub(channel), settings.inventory),
+        inventory=Inventory(host, stub, settings.inventory),
         publishes=bool(kafka),
     )
     api = _Api(desk)
@@ -125,7 +126,7 @@ def build(host: Host) -> Built:
             Route("/api/orders/{order_id}", api.show),
         ],
         effects=effects,
-        rpc=lambda server: order_pb2_grpc.add_OrderServiceServicer_to_server(Orders(desk), server),
+        rpc=lambda server: order_pb2_grpc.add_OrderServiceServicer_to_server(Orders(desk), server),  # type: ignore[no-untyped-call]
         start=start,
         stop=stop,
     )

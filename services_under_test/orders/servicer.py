@@ -20,7 +20,10 @@ _STATUSES = {
 
 
 class Orders(order_pb2_grpc.OrderServiceServicer):
-    """OrderService: a definite refusal is FAILED_PRECONDITION, "not now" UNAVAILABLE, "not known yet" DEADLINE_EXCEEDED."""
+    """OrderService.
+
+    A definite refusal is FAILED_PRECONDITION, "not now" UNAVAILABLE, "not known yet" DEADLINE_EXCEEDED.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

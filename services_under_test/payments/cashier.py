@@ -1,7 +1,8 @@
 """Charging and refunding at the acquirer, one order at a time, with every outcome taken for what it is.
 
-The acquirer deduplicates by key, so an unknown charge is resolved by sending the very same charge again. That is also how an unknown
-charge is refunded: first it is made certain, then it is given back; a refund of what never happened would cost the acquirer's money.
+The acquirer deduplicates by key, so an unknown charge is resolved by sending the very same charge again. That is also
+how an unknown charge is refunded: first it is made certain, then it is given back; a refund of what never happened
+would cost the acquirer's money.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class Cashier:
 
     @asynccontextmanager
     async def alone_with(self, order_id: str) -> AsyncIterator[None]:
-        """Keep everybody else off an order's money; Refused with 503 when the caller's time is over before it is free."""
+        """Keep everybody else off an order's money.
+
+        Refused with 503 when the caller's time is over before it is free.
+        """
         lock = self._locks.setdefault(order_id, asyncio.Lock())
         left_s = deadline.current() - time.monotonic()
         try:
@@ -109,7 +113,10 @@ class Cashier:
         return RefundState.REFUNDED
 
     async def resolve(self, *, older_than_s: float) -> None:
-        """Find out about every charge and refund that was left in the air for so long; what stays unknown is asked again later."""
+        """Find out about every charge and refund that was left in the air for so long.
+
+        What stays unknown is asked again later.
+        """
         before_s = time.time() - older_than_s
         for charge in self._ledger.unresolved(before_s):
             await self._resolve(charge.order_id, charge.correlation_id, None)

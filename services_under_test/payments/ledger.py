@@ -1,4 +1,7 @@
-"""What payments knows of each order's money: at most one charge, at most one refund of it, and a fence once it is refunded."""
+"""What payments knows of each order's money.
+
+At most one charge, at most one refund of it, and a fence once it is refunded.
+"""
 
 from __future__ import annotations
 
@@ -77,8 +80,12 @@ class Ledger:
         """Write a charge down before anything is sent, or a fence in its place."""
         self._store.run(
             "INSERT INTO charges (order_id, amount_minor, state, correlation_id, touched_s) VALUES (?, ?, ?, ?, ?)",
-            order_id, amount_minor, state.value, correlation_id, now_s,
-        )  # fmt: skip
+            order_id,
+            amount_minor,
+            state.value,
+            correlation_id,
+            now_s,
+        )
 
     def mark_sent(self, order_id: str, *, sent: bool, now_s: float) -> None:
         """Note whether the acquirer may know of the charge; written before it is told."""
@@ -105,8 +112,12 @@ class Ledger:
         self._store.run(
             "INSERT INTO refunds (order_id, amount_minor, state, correlation_id, touched_s) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, touched_s = excluded.touched_s",
-            order_id, amount_minor, state.value, correlation_id, now_s,
-        )  # fmt: skip
+            order_id,
+            amount_minor,
+            state.value,
+            correlation_id,
+            now_s,
+        )
 
     def unresolved(self, before_s: float) -> list[Charge]:
         """List the charges whose outcome is unknown and that nobody has touched since."""
@@ -126,16 +137,20 @@ class Ledger:
 
     def effects(self) -> list[dict[str, Any]]:
         """Give both ledgers; ``count`` is 1 where money moved."""
-        rows = []
-        for table, moved in (("charges", ChargeState.CHARGED), ("refunds", RefundState.REFUNDED)):
-            for row in self._store.rows(f"SELECT order_id, amount_minor, state FROM {table} ORDER BY rowid"):
-                rows.append(
-                    {
-                        "ledger": table, "key": row["order_id"], "marker": row["order_id"], "amount_minor": row["amount_minor"],
-                        "state": row["state"], "count": int(row["state"] == moved.value),
-                    }
-                )  # fmt: skip
-        return rows
+        return [*self._effects("charges", ChargeState.CHARGED), *self._effects("refunds", RefundState.REFUNDED)]
+
+    def _effects(self, table: str, moved: ChargeState | RefundState) -> list[dict[str, Any]]:
+        return [
+            {
+                "ledger": table,
+                "key": row["order_id"],
+                "marker": row["order_id"],
+                "amount_minor": row["amount_minor"],
+                "state": row["state"],
+                "count": int(row["state"] == moved.value),
+            }
+            for row in self._store.rows(f"SELECT order_id, amount_minor, state FROM {table} ORDER BY rowid")
+        ]
 
 
 def _charge(row: Mapping[str, Any]) -> Charge:

@@ -1,4 +1,7 @@
-"""The two ways in which users tells the others: RabbitMQ for what must reach a subscriber, a Redis stream for activity."""
+"""The two ways in which users tells the others.
+
+RabbitMQ for what must reach a subscriber, a Redis stream for activity.
+"""
 
 from __future__ import annotations
 

@@ -118,13 +118,17 @@ class _Api:
         return _passed_on(await self._orders.list_orders(request.path_params["user_id"]))
 
     async def order(self, request: Request) -> JSONResponse:
-        """POST /api/users/{id}/orders: place an order; the caller's own Idempotency-Key makes a repeat the same intent."""
+        """POST /api/users/{id}/orders.
+
+        Place an order; the caller's own Idempotency-Key makes a repeat the same intent.
+        """
         user_id = request.path_params["user_id"]
         self._users.find(user_id)
         payload = await json_object(request)
         order = {"userId": user_id, "items": payload.get("items"), "marker": text_field(payload, "marker", default="")}
         theirs = idempotency_key(request)
-        # Made once, before the first attempt. From the caller's key it follows, so it is the same after a crash as well.
+        # Made once, before the first attempt. From the caller's key it follows, so it is the same after a crash as
+        # well.
         key = hashlib.sha256(f"{user_id} {theirs}".encode()).hexdigest() if theirs else uuid.uuid4().hex
         return _passed_on(await self._orders.place_order(order, key))
 
@@ -140,7 +144,10 @@ def _passed_on(outcome: Outcome) -> JSONResponse:
 
 
 class _Notifier:
-    """Tells notifications of new users, on the side: bounded, best effort, never a reason for a user not to be created."""
+    """Tells notifications of new users, on the side.
+
+    Bounded, best effort, never a reason for a user not to be created.
+    """
 
     def __init__(self, host: Host, client: HttpClient) -> None:
         limits = SideLimits(

@@ -1,4 +1,7 @@
-"""Starts the shop's services as child processes, and plays their dependencies: stubs that lose, hold and refuse on request."""
+"""Starts the shop's services as child processes, and plays their dependencies.
+
+Stubs that lose, hold and refuse on request.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ Answer = tuple[int, Mapping[str, Any]]
 
 
 class Stub:
-    """An HTTP dependency. ``effects`` holds what was done, once a key; ``answer`` may refuse, ``lose`` and ``hold`` act after the work."""
+    """An HTTP dependency. ``effects`` holds what was done, once a key.
+
+    ``answer`` may refuse, ``lose`` and ``hold`` act after the work.
+    """
 
     def __init__(self, *, forward: str = "") -> None:
         self.effects: dict[str, Request] = {}
@@ -75,7 +81,7 @@ class Stub:
                 with suppress(OSError):
                     stub._serve(self)
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815 - http.server's name
 
             def log_message(self, *_: object) -> None:
                 return
@@ -131,7 +137,9 @@ class Stub:
                 request.method,
                 request.path,
                 content=request.body,
-                headers={name: value for name, value in request.headers.items() if name not in ("host", "content-length")},
+                headers={
+                    name: value for name, value in request.headers.items() if name not in ("host", "content-length")
+                },
             )
             return answer.status_code, answer.json()
         with self._lock:
@@ -202,7 +210,9 @@ class Service:
         """Give the rows of one of its ledgers."""
         return [row for row in self._client.get(f"{self.url}/effects").json() if row["ledger"] == ledger]
 
-    def post(self, path: str, body: Mapping[str, Any], *, key: str = "", timeout_s: float = 10.0, **headers: str) -> httpx.Response:
+    def post(
+        self, path: str, body: Mapping[str, Any], *, key: str = "", timeout_s: float = 10.0, **headers: str
+    ) -> httpx.Response:
         """Send a request."""
         more = {"idempotency-key": key} if key else {}
         return self._client.post(self.url + path, json=body, headers={**more, **headers}, timeout=timeout_s)

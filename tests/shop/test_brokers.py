@@ -1,4 +1,7 @@
-"""The laws of what goes through brokers: nothing is lost, every effect comes once, poison stops nobody. On real brokers."""
+"""The laws of what goes through brokers.
+
+Nothing is lost, every effect comes once, poison stops nobody. On real brokers.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,10 @@ def _markers(mailgate: Stub, wanted: set[str]) -> set[str]:
 
 def _create(users: Service, *markers: str) -> set[str]:
     for marker in markers:
-        assert users.post("/api/users", {**USER, "marker": marker}, **{"x-correlation-id": f"c-{marker}"}).status_code == 201
+        assert (
+            users.post("/api/users", {**USER, "marker": marker}, **{"x-correlation-id": f"c-{marker}"}).status_code
+            == 201
+        )
     return set(markers)
 
 
@@ -138,7 +144,9 @@ def test_side_work_neither_delays_nor_fails_its_caller_and_is_bounded(
         service, NOTIFICATIONS_URL=slow.url, NOTIFY_CONCURRENCY="3", NOTIFY_BACKLOG="4", NOTIFY_TIMEOUT_S="0.5"
     )
     _create(users, *(f"side-{number}" for number in range(12)))
-    failed = eventually(lambda: {row["state"]: row["count"] for row in users.rows("welcomes")}.get("FAILED") == 7 or None)
+    failed = eventually(
+        lambda: {row["state"]: row["count"] for row in users.rows("welcomes")}.get("FAILED") == 7 or None
+    )
     assert failed
     assert {row["state"]: row["count"] for row in users.rows("welcomes")} == {"DROPPED": 5, "FAILED": 7}
     # Three at once from users; what it gave up is still in the stub's own threads.
@@ -151,7 +159,10 @@ class _Mesh:
         self.warehouse = stub()
         self.inventory = service("inventory").start()
         self.orders = service(
-            "orders", PAYMENTS_URL=stub().url, INVENTORY_TARGET=self.inventory.target, KAFKA_BOOTSTRAP=env["KAFKA_BOOTSTRAP"]
+            "orders",
+            PAYMENTS_URL=stub().url,
+            INVENTORY_TARGET=self.inventory.target,
+            KAFKA_BOOTSTRAP=env["KAFKA_BOOTSTRAP"],
         ).start()
         self.analytics = service("analytics", WAREHOUSE_URL=self.warehouse.url, **env)
 
@@ -182,7 +193,9 @@ def test_order_events_become_rows_once_in_order_through_a_kill_in_the_handler(me
     free.set()
     second = mesh.order()
     mesh.analytics.start()
-    eventually(lambda: _drained(mesh.orders) and mesh.kinds(second) == ["order.created", "order.confirmed"], within_s=15)
+    eventually(
+        lambda: _drained(mesh.orders) and mesh.kinds(second) == ["order.created", "order.confirmed"], within_s=15
+    )
     assert mesh.kinds(first) == ["order.created", "order.confirmed"]
     asked = mesh.warehouse.requests
     assert [request.key for request in asked].count(asked[0].key) == 2

@@ -1,4 +1,7 @@
-"""The laws of payments: money moves at most once an order, an unknown outcome stays unknown, a refund fences off what comes late."""
+"""The laws of payments.
+
+Money moves at most once an order, an unknown outcome stays unknown, a refund fences off what comes late.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def test_a_key_is_one_charge_with_one_answer(till: tuple[Service, Stub], pay: di
 def test_another_payload_is_refused_while_the_first_is_busy(till: tuple[Service, Stub], pay: dict[str, Any]) -> None:
     payments, acquirer = till
     busy, free = threading.Event(), threading.Event()
-    acquirer.after = lambda _: (busy.set(), free.wait(5)) and None
+    acquirer.after = lambda _: (busy.set(), free.wait(5))
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(payments.post, "/payments", pay, key=pay["orderId"])
         assert busy.wait(5)
@@ -69,7 +72,9 @@ def test_a_refund_before_the_charge_fences_it_off(till: tuple[Service, Stub], pa
     assert acquirer.requests == []
 
 
-def test_a_charge_of_unknown_outcome_is_made_certain_and_then_refunded(till: tuple[Service, Stub], pay: dict[str, Any]) -> None:
+def test_a_charge_of_unknown_outcome_is_made_certain_and_then_refunded(
+    till: tuple[Service, Stub], pay: dict[str, Any]
+) -> None:
     payments, acquirer = till
     acquirer.lose = lambda request: request.number == 0
     assert payments.post("/payments", pay, key=pay["orderId"]).status_code == 504
@@ -85,14 +90,18 @@ def test_a_charge_of_unknown_outcome_is_made_certain_and_then_refunded(till: tup
     assert httpx.get(f"{payments.url}/payments/{pay['orderId']}").json()["refund"] == "REFUNDED"
 
 
-def test_a_charge_that_was_never_sent_costs_nobody_anything(service: Callable[..., Service], pay: dict[str, Any]) -> None:
+def test_a_charge_that_was_never_sent_costs_nobody_anything(
+    service: Callable[..., Service], pay: dict[str, Any]
+) -> None:
     payments = service("payments", ACQUIRER_URL="http://127.0.0.1:9").start()
     assert payments.post("/payments", pay, key=pay["orderId"]).status_code == 503
     assert payments.post("/payments/refunds", pay).json()["state"] == "EMPTY"
     assert payments.post("/payments", pay, key=pay["orderId"]).status_code == 409
 
 
-def test_a_kill_while_the_acquirer_works_is_resolved_at_the_next_start(till: tuple[Service, Stub], pay: dict[str, Any]) -> None:
+def test_a_kill_while_the_acquirer_works_is_resolved_at_the_next_start(
+    till: tuple[Service, Stub], pay: dict[str, Any]
+) -> None:
     payments, acquirer = till
 
     def kill(request: Any) -> None:

@@ -1,4 +1,7 @@
-"""The laws of tracing: one trace from the first hop to the last, through every carrier, and a receiver that is away hurts nobody."""
+"""The laws of tracing.
+
+One trace from the first hop to the last, through every carrier, and a receiver that is away hurts nobody.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ class Receiver(grpc.GenericRpcHandler):
         found = []
         for request in list(self.requests):
             for resource in request.resource_spans:
-                name = next(item.value.string_value for item in resource.resource.attributes if item.key == "service.name")
+                name = next(
+                    item.value.string_value for item in resource.resource.attributes if item.key == "service.name"
+                )
                 found += [(name, span) for scope in resource.scope_spans for span in scope.spans]
         return [(name, span) for name, span in found if span.trace_id.hex() == TRACE]
 
@@ -93,7 +98,11 @@ def test_one_trace_leads_from_the_first_hop_to_the_last_through_every_carrier(
     def complete() -> list[tuple[str, Any]] | None:
         spans = handler.spans()
         done = {(name, span.name) for name, span in spans if span.name.startswith("process ")}
-        wanted = {("email", "process user.created"), ("analytics", "process user.activity"), ("analytics", "process orders")}
+        wanted = {
+            ("email", "process user.created"),
+            ("analytics", "process user.activity"),
+            ("analytics", "process orders"),
+        }
         return spans if wanted <= done and sum(span.name == "POST" for _, span in spans) >= 7 else None
 
     spans = eventually(complete, within_s=20)
@@ -124,7 +133,9 @@ def test_resends_are_numbered(service: Callable[..., Service], stub: Callable[..
     assert users.post(f"/api/users/{user_id}/orders", {"items": []}, **CAUSE).status_code == 200
     users.stop()
     counts = [
-        _attributes(span).get("http.request.resend_count") for _, span in handler.spans() if span.kind == Span.SPAN_KIND_CLIENT
+        _attributes(span).get("http.request.resend_count")
+        for _, span in handler.spans()
+        if span.kind == Span.SPAN_KIND_CLIENT
     ]
     assert counts == [None, 1, 2]
 
