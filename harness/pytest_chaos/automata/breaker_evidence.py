@@ -121,7 +121,7 @@ def classify(witness: Event, states: Sequence[State]) -> tuple[tuple[str, ...], 
         if reopened:
             done = max(state.successes for state in reopened)
             return (
-                "B5",
+                ("B5",),
                 f"a call was admitted right after a failed probe; {done} successful probes had been enough to close it",
             )
         return ("B1",), "calls went on although enough of them had failed in a row"
