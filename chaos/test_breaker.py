@@ -1,4 +1,4 @@
-"""Circuit breaker: trips after five failures, rejects at once while open, probes one at a time, closes after three successes."""
+"""Circuit breaker: trips after five failures, rejects at once while open, closes after three single probes."""
 
 from __future__ import annotations
 
@@ -54,5 +54,9 @@ def test_a_failed_probe_opens_it_again(chaos: Chaos) -> None:
 def test_half_open_admits_one_probe_at_a_time(chaos: Chaos) -> None:
     trip(chaos)
     with chaos.fault(Hold(LINK, operation="POST /payments", for_s=0.6)):
-        chaos.wait_until(lambda: any(status == 201 for status in chaos.burst(10, lambda _: place(chaos))), timeout_s=12, what="a probe")
+        chaos.wait_until(
+            lambda: any(status == 201 for status in chaos.burst(10, lambda _: place(chaos))),
+            timeout_s=12,
+            what="a probe",
+        )
     chaos.check(chaos.policy(CircuitBreaker, LINK, rules=["B4"]))

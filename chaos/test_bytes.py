@@ -1,4 +1,7 @@
-"""Byte faults by a real Toxiproxy on the gRPC link: slow, narrow and cut connections are survived within the deadline."""
+"""Byte faults by a real Toxiproxy on the gRPC link.
+
+Slow, narrow and cut connections are survived within the deadline.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ pytestmark = pytest.mark.chaos(needs=("kafka",))
 
 
 def rows(*rules: str) -> Delivery:
-    return Delivery("events", channel="orders", effects="warehouse", subscriber="analytics", group="analytics", rules=rules)
+    return Delivery(
+        "events", channel="orders", effects="warehouse", subscriber="analytics", group="analytics", rules=rules
+    )
 
 
 def place(chaos: Chaos, orders: int) -> None:
@@ -23,7 +25,9 @@ def place(chaos: Chaos, orders: int) -> None:
 def test_a_consumer_killed_in_its_handler_loses_nothing(chaos: Chaos) -> None:
     with chaos.fault(KillAt("analytics", "analytics -> warehouse", operation="POST /rows", phase="before_send")):
         place(chaos, 2)
-        chaos.wait_until(lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of analytics")
+        chaos.wait_until(
+            lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of analytics"
+        )
     chaos.check(rows("D1", "D3", "D4"))
 
 

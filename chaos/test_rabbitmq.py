@@ -11,7 +11,14 @@ pytestmark = pytest.mark.chaos(needs=("rabbitmq",))
 
 
 def mails(*rules: str) -> Delivery:
-    return Delivery("bus", channel="microservices_events", effects="mailgate", subscriber="email", keys=("user.created",), rules=rules)
+    return Delivery(
+        "bus",
+        channel="microservices_events",
+        effects="mailgate",
+        subscriber="email",
+        keys=("user.created",),
+        rules=rules,
+    )
 
 
 def test_a_consumer_killed_between_effect_and_ack_sends_one_mail(chaos: Chaos) -> None:
@@ -19,7 +26,9 @@ def test_a_consumer_killed_between_effect_and_ack_sends_one_mail(chaos: Chaos) -
     with chaos.fault(KillAt("email", "email -> mailgate", operation="POST /mails", phase="after_answer")):
         for _ in range(3):
             assert users.post("/api/users", json=USER).status_code == 201
-        chaos.wait_until(lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of email")
+        chaos.wait_until(
+            lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of email"
+        )
     chaos.check(mails("D1", "D3"))
 
 

@@ -14,5 +14,7 @@ def test_a_consumer_that_restarts_takes_its_pending_entries_up_again(chaos: Chao
     with chaos.fault(KillAt("analytics", "analytics -> warehouse", operation="POST /rows", phase="before_send")):
         for _ in range(3):
             assert users.post("/api/users", json=USER).status_code == 201
-        chaos.wait_until(lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of analytics")
+        chaos.wait_until(
+            lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of analytics"
+        )
     chaos.check(Delivery("keys", channel="user.activity", effects="warehouse", subscriber="analytics", rules=("D1",)))

@@ -1,4 +1,4 @@
-"""Retry: it goes on until it succeeds, waits as declared between attempts, and never repeats what must not be repeated."""
+"""Retry: it goes on until it succeeds, waits as declared, and never repeats what must not be repeated."""
 
 from __future__ import annotations
 

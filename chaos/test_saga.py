@@ -1,4 +1,7 @@
-"""The order saga: reserve, pay, confirm; whatever breaks, it ends, the books balance, and the caller is told the truth."""
+"""The order saga: reserve, pay, confirm.
+
+Whatever breaks, it ends, the books balance, and the caller is told the truth.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def test_a_payment_whose_outcome_is_unknown_is_not_forgotten(chaos: Chaos) -> No
 
 @pytest.mark.chaos
 def test_killed_after_the_payment_it_ends_the_saga_when_it_is_back(chaos: Chaos) -> None:
-    with chaos.fault(KillAt("orders", "orders -> payments", operation="POST /payments", phase="after_answer")):
-        with pytest.raises(httpx.TransportError):
-            chaos.client("orders").post("/api/orders", json=ORDER)
+    killed = KillAt("orders", "orders -> payments", operation="POST /payments", phase="after_answer")
+    with chaos.fault(killed), pytest.raises(httpx.TransportError):
+        chaos.client("orders").post("/api/orders", json=ORDER)
     chaos.check(saga("G1", "G7", "G10"))

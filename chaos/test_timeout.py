@@ -15,14 +15,20 @@ ANSWER_S = 4.5
 def test_an_answer_that_is_held_is_not_waited_for(chaos: Chaos) -> None:
     with chaos.fault(Hold("orders -> payments", operation="POST /payments")):
         chaos.client("orders").post("/api/orders", json=ORDER)
-    chaos.check(chaos.policy(Timeout, "orders -> payments", rules=["T1"]), Deadline("test -> orders", within_s=ANSWER_S, rules=("T5",)))
+    chaos.check(
+        chaos.policy(Timeout, "orders -> payments", rules=["T1"]),
+        Deadline("test -> orders", within_s=ANSWER_S, rules=("T5",)),
+    )
 
 
 @pytest.mark.chaos
 def test_an_answer_that_drips_is_not_waited_for(chaos: Chaos) -> None:
     with chaos.fault(Drip("orders -> payments", operation="POST /payments", interval_ms=100)):
         chaos.client("orders").post("/api/orders", json=ORDER)
-    chaos.check(chaos.policy(Timeout, "orders -> payments", rules=["T1"]), Deadline("test -> orders", within_s=ANSWER_S, rules=("T5",)))
+    chaos.check(
+        chaos.policy(Timeout, "orders -> payments", rules=["T1"]),
+        Deadline("test -> orders", within_s=ANSWER_S, rules=("T5",)),
+    )
 
 
 @pytest.mark.chaos

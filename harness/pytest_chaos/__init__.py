@@ -1,7 +1,7 @@
 """Brings a mesh of services and brokers up, breaks the links between them, and gives a verdict on how they behave.
 
-The names that a ``conftest.py`` and a test need. They load on first use: importing this package, which every pytest run on the
-machine does once the plugin is installed, loads nothing else.
+The names that a ``conftest.py`` and a test need. They load on first use: importing this package, which every pytest
+run on the machine does once the plugin is installed, loads nothing else.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ else:
     def __getattr__(name: str) -> object:
         if name not in _HOME_OF:
             # The catalogue of faults is open: a fault's own file makes it known, here as well.
-            from pytest_chaos.faults import catalogue
+            from pytest_chaos.faults import catalogue  # noqa: PLC0415 - on first use
 
             if name[:1].isupper() and name in catalogue.names():
                 return catalogue.get(name)
             msg = f"module {__name__!r} has no attribute {name!r}"
             raise AttributeError(msg)
-        import importlib
+        import importlib  # noqa: PLC0415 - on first use
 
         return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 

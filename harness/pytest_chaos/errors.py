@@ -26,7 +26,7 @@ class TopologyError(ChaosError):
     """A topology, a fault or an option names something that does not exist or is out of range."""
 
 
-class PartMissing(ChaosError):
+class PartMissing(ChaosError):  # noqa: N818 - it says what is missing, not that somebody erred
     """A real part cannot be had on this machine; the message says how to get it."""
 
 

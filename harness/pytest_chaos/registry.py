@@ -1,7 +1,8 @@
 """How the files of a plug-in room are found: each module of the room, then entry points of the same name.
 
-A room is a package; every public module in it is one plug-in. Third parties add to a room by an entry point group with the
-room's dotted name (for example ``pytest_chaos.faults``). Importing is done on first use, never at import of this module.
+A room is a package; every public module in it is one plug-in. Third parties add to a room by an entry point group
+with the room's dotted name (for example ``pytest_chaos.faults``). Importing is done on first use, never at import of
+this module.
 """
 
 from __future__ import annotations

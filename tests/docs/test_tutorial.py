@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_STEP = re.compile(r"^```(?P<kind>python file|console run)=(?P<name>\S+)\n(?P<body>.*?)^```$", re.M | re.S)
+_STEP = re.compile(r"^```(?P<kind>python file|console run)=(?P<name>\S+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,11 @@ def new_user(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """An empty folder, and a virtual environment that holds nothing but the built wheel."""
     folder = tmp_path_factory.mktemp("new-user")
     dist = folder / "dist"
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", dist, ROOT], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", dist, ROOT],
+        check=True,
+        capture_output=True,
+    )
     venv = folder / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     wheel = next(dist.glob("*.whl"))
@@ -38,7 +42,12 @@ def test_the_tutorial_finds_the_double_charge_and_passes_after_its_fix(new_user:
             continue
         assert step["body"].splitlines()[-1] == "pytest --chaos"
         run = subprocess.run(
-            [binaries / "pytest", "--chaos", "-p", "no:cacheprovider"], cwd=project, capture_output=True, text=True, timeout=120, check=False
+            [binaries / "pytest", "--chaos", "-p", "no:cacheprovider"],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         outcomes.append((step["name"], run.returncode, run.stdout))
     assert [name for name, _, _ in outcomes] == ["fails", "passes"]

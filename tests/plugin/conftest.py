@@ -6,7 +6,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-SERVICE = '''
+SERVICE = """
 import os
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +27,8 @@ class Service(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
-            request = urllib.request.Request(os.environ["NEXT_URL"] + self.path, body, {"Idempotency-Key": self.headers.get("Idempotency-Key", "")})
+            key = {"Idempotency-Key": self.headers.get("Idempotency-Key", "")}
+            request = urllib.request.Request(os.environ["NEXT_URL"] + self.path, body, key)
             urllib.request.urlopen(request, timeout=5)
             self.answer(201)
         except OSError as error:
@@ -36,18 +37,23 @@ class Service(BaseHTTPRequestHandler):
 
 
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Service).serve_forever()
-'''
+"""
 
 CONFTEST = """
 import pytest
 from pytest_chaos import Service, Stub, StubOperation, Topology
 
 
+def _service(name, url):
+    command = ["python", "service.py"]
+    return Service(name, command=command, ports={"http": "PORT"}, calls={"NEXT_URL": url}, watch=["service.py"])
+
+
 @pytest.fixture(scope="session")
 def chaos_topology():
     return Topology(
-        Service("front", command=["python", "service.py"], ports={"http": "PORT"}, calls={"NEXT_URL": "http://{bank.http}"}, watch=["service.py"]),
-        Service("idle", command=["python", "service.py"], ports={"http": "PORT"}, calls={"NEXT_URL": "http://{front.http}"}),
+        _service("front", "http://{bank.http}"),
+        _service("idle", "http://{front.http}"),
         Stub("bank", {"POST /charges": StubOperation(status=201, key="json:/order")}),
     )
 """

@@ -59,9 +59,21 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     from tests.plugin.conftest import CONFTEST, SERVICE
 
     folder = tmp_path_factory.mktemp("vacuous")
-    for file, text in {"conftest.py": CONFTEST, "service.py": SERVICE, "test_vacuous.py": TESTS, "pytest.ini": "[pytest]\n"}.items():
+    for file, text in {
+        "conftest.py": CONFTEST,
+        "service.py": SERVICE,
+        "test_vacuous.py": TESTS,
+        "pytest.ini": "[pytest]\n",
+    }.items():
         (folder / file).write_text(text)
-    run = subprocess.run([sys.executable, "-m", "pytest", "--chaos", "-q"], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "--chaos", "-q"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert run.returncode == 1, run.stdout + run.stderr
     records = [json.loads(line) for line in (folder / "reports" / "latest" / "journal.jsonl").read_text().splitlines()]
     cases = [record for record in records if record["type"] == "test"]

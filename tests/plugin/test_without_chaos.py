@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 TESTS = """
@@ -19,7 +21,20 @@ def test_ordinary():
 """
 
 # What pytest itself brings, and what its assertion rewriting and terminal need.
-_PYTESTS_OWN = {"_pytest", "pytest", "pluggy", "iniconfig", "packaging", "pygments", "py", "_virtualenv", "exceptiongroup", "tomli", "colorama", "pytest_chaos"}
+_PYTESTS_OWN = {
+    "_pytest",
+    "pytest",
+    "pluggy",
+    "iniconfig",
+    "packaging",
+    "pygments",
+    "py",
+    "_virtualenv",
+    "exceptiongroup",
+    "tomli",
+    "colorama",
+    "pytest_chaos",
+}
 
 LOADED = """
 import sys, sysconfig
@@ -43,7 +58,9 @@ def test_chaos_tests_are_deselected(project: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("named", [("{file}::test_marked",), ("-m", "chaos")])
-def test_named_without_the_option_is_a_usage_error_that_says_what_to_add(project: pytest.Pytester, named: tuple[str, ...]) -> None:
+def test_named_without_the_option_is_a_usage_error_that_says_what_to_add(
+    project: pytest.Pytester, named: tuple[str, ...]
+) -> None:
     file = project.makepyfile(TESTS.replace("def test_ordinary", "@pytest.mark.chaos\ndef test_ordinary"))
     run = project.runpytest_subprocess(*(part.format(file=file.name) for part in named))
     assert run.ret == pytest.ExitCode.USAGE_ERROR
@@ -51,15 +68,19 @@ def test_named_without_the_option_is_a_usage_error_that_says_what_to_add(project
 
 
 @pytest.mark.parametrize("with_conftest", [True, False])
-def test_no_third_party_module_is_loaded(project: pytest.Pytester, *, with_conftest: bool) -> None:
-    import os
-
+def test_no_third_party_module_is_loaded(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *, with_conftest: bool
+) -> None:
     if not with_conftest:
         (project.path / "conftest.py").unlink()
     project.makepyfile(TESTS)
     project.makepyfile(look=LOADED)
-    others = [part for name in ("xdist", "asyncio", "timeout", "anyio", "hypothesispytest", "pytest_asyncio", "xdist.looponfail") for part in ("-p", f"no:{name}")]
-    project.monkeypatch.setenv("PYTHONPATH", str(project.path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
+    others = [
+        part
+        for name in ("xdist", "asyncio", "timeout", "anyio", "hypothesispytest", "pytest_asyncio", "xdist.looponfail")
+        for part in ("-p", f"no:{name}")
+    ]
+    monkeypatch.setenv("PYTHONPATH", str(project.path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     run = project.runpytest_subprocess("--collect-only", "-p", "look", "-p", "no:_hypothesis_pytestplugin", *others)
     assert run.ret in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
     loaded = set((project.path / "loaded.txt").read_text().split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_chaos.engine import quiescence
 from pytest_chaos.engine.clock import wait_until
@@ -33,7 +33,9 @@ Renderer = Callable[[Judgement], str]
 class Chaos:
     """One test's view of the running stack; made by the ``chaos`` fixture."""
 
-    def __init__(self, session: Session, test: str, window: Window, *, allow_inconclusive: bool, render: Renderer) -> None:
+    def __init__(
+        self, session: Session, test: str, window: Window, *, allow_inconclusive: bool, render: Renderer
+    ) -> None:
         self._session = session
         self._test = test
         self._window = window
@@ -47,7 +49,10 @@ class Chaos:
     # -- driving -------------------------------------------------------------------------------------------------
 
     def client(self, node: str, *, port: str = "", timeout_s: float = DEFAULT_TIMEOUT_S) -> Client:
-        """Give an httpx client on the link ``test -> node``; every call is an Op with trace context and correlation id."""
+        """Give an httpx client on the link ``test -> node``.
+
+        Every call is an Op with trace context and correlation id.
+        """
         link = self._driver_link(node, port)
         return self._cleanup.enter_context(Client(self._session.address(link), link, self._ops, timeout_s=timeout_s))
 
@@ -57,7 +62,10 @@ class Chaos:
         return AsyncClient(self._session.address(link), link, self._ops, timeout_s=timeout_s)
 
     def channel(self, node: str, *, port: str = "grpc") -> grpc.Channel:
-        """Give a gRPC channel on the link ``test -> node.port``; every unary call is an Op. Needs the extra ``[grpc]``."""
+        """Give a gRPC channel on the link ``test -> node.port``.
+
+        Every unary call is an Op. Needs the extra ``[grpc]``.
+        """
         from pytest_chaos.engine.grpc_driver import recording_channel  # noqa: PLC0415 - grpcio is an extra
 
         link = self._driver_link(node, port)
@@ -66,8 +74,11 @@ class Chaos:
         return channel
 
     def burst(self, calls: int, call: Callable[[int], T]) -> list[T | Exception]:
-        """Make ``calls`` calls at once, each in its own thread; give results or the exceptions, in order of the index."""
-        if not 1 <= calls <= 1000:  # noqa: PLR2004 - more threads than this measure the driver, not the system
+        """Make ``calls`` calls at once, each in its own thread.
+
+        Give results or the exceptions, in order of the index.
+        """
+        if not 1 <= calls <= 1000:
             msg = f"burst(calls={calls}): must be 1 to 1000"
             raise ChaosError(msg)
 
@@ -106,7 +117,9 @@ class Chaos:
             raise ChaosError(msg)
         return [row for row in self._session.state_of(found) if ledger in ("", row.ledger)]
 
-    def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0, what: str = "the test's condition") -> None:
+    def wait_until(
+        self, condition: Callable[[], bool], *, timeout_s: float = 10.0, what: str = "the test's condition"
+    ) -> None:
         """Poll until a condition holds; raise ChaosError naming ``what`` otherwise."""
         wait_until(condition, timeout_s=timeout_s, what=what)
 
@@ -135,17 +148,19 @@ class Chaos:
         for declared_on, policy in self._session.topology.policies():
             if declared_on == link and isinstance(policy, kind):
                 bound = bind(policy, link)
-                return dataclasses.replace(bound, rules=tuple(rules))  # type: ignore[type-var, return-value]
+                return dataclasses.replace(bound, rules=tuple(rules))  # type: ignore[type-var]
         msg = f"no {kind.__name__} is declared on {link!r}: add it to the caller's policies in the topology"
         raise TopologyError(msg)
 
     # -- judging -------------------------------------------------------------------------------------------------
 
     def check(self, *checkers: Checker) -> tuple[Verdict, ...]:
-        """Wait for rest, judge, and raise Violation or Inconclusive; without arguments: declared policies and universal rules.
+        """Wait for rest, judge, and raise Violation or Inconclusive.
 
-        The given checkers must decide all their ``rules`` (or at least one rule). The links' policies and the universal rules
-        always run along.
+        Without arguments: declared policies and universal rules.
+
+        The given checkers must decide all their ``rules`` (or at least one rule). The links' policies and the
+        universal rules always run along.
         """
         history = self.history(unrest=self.settle())
         judgement = judge(
@@ -169,7 +184,9 @@ class Chaos:
 
     def _unrest(self) -> tuple[str, ...]:
         session = self._session
-        return quiescence.unrest(self._ops.open, session.recorder.open_attempts(), session.backlog(), session.all_state())
+        return quiescence.unrest(
+            self._ops.open, session.recorder.open_attempts(), session.backlog(), session.all_state()
+        )
 
     def _driver_link(self, node: str, port: str) -> str:
         self._session.topology.node(node)

@@ -16,7 +16,7 @@ def now_ns() -> int:
 
 def pause(seconds: float) -> None:
     """Let time pass; for polling what cannot be awaited, always under a deadline."""
-    time.sleep(seconds)  # noqa: TID251 - the one place
+    time.sleep(seconds)
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, every_s: float = 0.02) -> None:

@@ -26,17 +26,35 @@ class OpLog:
         self._ops: dict[str, Op] = {}
         self._lock = threading.Lock()
 
-    def invoke(self, link: str, operation: str, **known: Any) -> tuple[CallIdentity, Op]:  # noqa: ANN401 - Op's own fields
+    def invoke(
+        self,
+        link: str,
+        operation: str,
+        *,
+        correlation_id: str = "",
+        trace_id: str = "",
+        idempotency_key: str = "",
+        request_body: str = "",
+        deadline_s: float | None = None,
+    ) -> tuple[CallIdentity, Op]:
         """Record that a call is about to be made; an identity that the test set itself (a header) wins."""
         identity = self._identities.next()
-        given = {"correlation_id": identity.correlation_id, "trace_id": identity.trace_id}
-        given.update({name: value for name, value in known.items() if value})
-        op = Op(id=identity.op_id, link=link, operation=operation, invoked_ns=now_ns(), **given)
+        op = Op(
+            id=identity.op_id,
+            link=link,
+            operation=operation,
+            invoked_ns=now_ns(),
+            correlation_id=correlation_id or identity.correlation_id,
+            trace_id=trace_id or identity.trace_id,
+            idempotency_key=idempotency_key,
+            request_body=request_body,
+            deadline_s=deadline_s,
+        )
         with self._lock:
             self._ops[op.id] = op
         return identity, op
 
-    def complete(self, op: Op, outcome: Outcome, **known: Any) -> None:  # noqa: ANN401
+    def complete(self, op: Op, outcome: Outcome, **known: Any) -> None:
         """Record how a call ended."""
         done = dataclasses.replace(op, completed_ns=now_ns(), outcome=outcome, **known)
         with self._lock:
@@ -76,9 +94,13 @@ class _Recorder:
 
     def answered(self, op: Op, response: httpx.Response) -> None:
         status = response.status_code
-        outcome: Outcome = "ok" if status < 400 else "fail" if status < 500 else "info"  # noqa: PLR2004 - HTTP's own
+        outcome: Outcome = "ok" if status < 400 else "fail" if status < 500 else "info"
         self.log.complete(
-            op, outcome, status=status, response_headers=dict(response.headers), response_body=_text(lambda: response.content)
+            op,
+            outcome,
+            status=status,
+            response_headers=dict(response.headers),
+            response_body=_text(lambda: response.content),
         )
 
     def broke(self, op: Op, error: Exception) -> None:
@@ -94,7 +116,7 @@ class Client(httpx.Client):
         super().__init__(base_url=f"http://{address}", timeout=timeout_s, trust_env=False)
         self._recorder = _Recorder(link, log)
 
-    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own options
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send a request, recorded from before its first byte until its body was read."""
         op = self._recorder.begin(request)
         try:
@@ -114,7 +136,7 @@ class AsyncClient(httpx.AsyncClient):
         super().__init__(base_url=f"http://{address}", timeout=timeout_s, trust_env=False)
         self._recorder = _Recorder(link, log)
 
-    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:  # noqa: ANN401
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send a request, recorded from before its first byte until its body was read."""
         op = self._recorder.begin(request)
         try:
@@ -136,4 +158,4 @@ def _text(read: Callable[[], bytes]) -> str:
 
 def _trace_id(traceparent: str) -> str:
     parts = traceparent.split("-")
-    return parts[1] if len(parts) >= 4 else ""  # noqa: PLR2004 - W3C trace context has four fields
+    return parts[1] if len(parts) >= 4 else ""

@@ -10,7 +10,8 @@ import grpc
 from pytest_chaos.engine.driver import OpLog
 from pytest_chaos.model.attempt import Outcome
 
-# Refused before any work: gRPC's own table of codes says that these are never the answer of a handler that did something.
+# Refused before any work: gRPC's own table of codes says that these are never the answer of a handler that did
+# something.
 _NEVER_RAN = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED})
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
@@ -25,14 +26,17 @@ def recording_channel(address: str, link: str, log: OpLog) -> grpc.Channel:
     return grpc.intercept_channel(grpc.insecure_channel(address, options=list(_OPTIONS)), _Recorder(link, log))
 
 
-class _Recorder(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc, type-arg, unused-ignore] - grpc's stubs are partial
+class _Recorder(grpc.UnaryUnaryClientInterceptor[Any, Any]):
     def __init__(self, link: str, log: OpLog) -> None:
         self._link = link
         self._log = log
 
     def intercept_unary_unary(
-        self, continuation: Callable[[Any, Any], Any], client_call_details: Any, request: Any  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+        self,
+        continuation: Callable[[Any, Any], Any],
+        client_call_details: Any,
+        request: Any,
+    ) -> Any:
         method = client_call_details.method
         operation = method.decode() if isinstance(method, bytes) else str(method)
         given = {str(name).lower(): str(value) for name, value in client_call_details.metadata or ()}
@@ -50,7 +54,7 @@ class _Recorder(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc, type-ar
         call.add_done_callback(lambda done: self._ended(op, done))
         return call
 
-    def _ended(self, op: Any, call: Any) -> None:  # noqa: ANN401
+    def _ended(self, op: Any, call: Any) -> None:
         code = call.code()
         outcome: Outcome = "ok" if code is grpc.StatusCode.OK else "fail" if code in _NEVER_RAN else "info"
         trailing = {str(name): str(value) for name, value in call.trailing_metadata() or ()}

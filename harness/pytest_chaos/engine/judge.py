@@ -6,7 +6,7 @@ import dataclasses
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.verdict import Checker, RuleResult, Verdict
@@ -35,10 +35,11 @@ class Judgement:
 
 
 def bind(policy: Checker, link: str) -> Checker:
-    """Give a policy that was declared on a link that link."""
-    if dataclasses.is_dataclass(policy) and not getattr(policy, "link", None) and hasattr(policy, "link"):
-        return dataclasses.replace(policy, link=link)  # type: ignore[type-var, return-value]
-    return policy
+    """Give a policy that was declared on a link that link; one that has a link, or needs none, stays as it is."""
+    if getattr(policy, "link", None) != "":
+        return policy
+    unbound: Any = policy
+    return cast("Checker", dataclasses.replace(unbound, link=link))
 
 
 def judge(
@@ -50,8 +51,9 @@ def judge(
 ) -> Judgement:
     """Run every checker over a History and weigh the results.
 
-    Named checkers must decide: all of their ``rules``, or at least one. Declared policies and universal rules run along and can
-    only fail. With nothing named, something must have been decided by anything. A fault that hit nothing decides nothing.
+    Named checkers must decide: all of their ``rules``, or at least one. Declared policies and universal rules run
+    along and can only fail. With nothing named, something must have been decided by anything. A fault that hit
+    nothing decides nothing.
     """
     asked = [(checker, run(checker, history)) for checker in named]
     along = [
@@ -66,7 +68,10 @@ def judge(
     for checker, verdict in asked:
         missing += _undecided(checker, verdict)
     if not named and not any(verdict.outcome == "PASS" for verdict in verdicts):
-        missing.append("nothing was decided: no rule of a declared policy and no universal rule met its evidence; name a checker in chaos.check(...)")
+        missing.append(
+            "nothing was decided: no rule of a declared policy and no universal rule met its evidence; "
+            "name a checker in chaos.check(...)"
+        )
     not_exercised = sorted(
         {
             f"{result.rule} {verdict.subject}: {result.missing or result.message}".strip()
@@ -93,7 +98,11 @@ def run(checker: Checker, history: History) -> Verdict:
     except Exception as crash:  # noqa: BLE001 - a checker may be a third party's, and a crash must not look like a verdict
         trace = "".join(traceback.format_exception(crash))
         result = RuleResult(
-            rule="*", outcome="INCONCLUSIVE", message=f"the checker crashed: {crash!r}", blame="harness", missing=trace[-2000:]
+            rule="*",
+            outcome="INCONCLUSIVE",
+            message=f"the checker crashed: {crash!r}",
+            blame="harness",
+            missing=trace[-2000:],
         )
         return Verdict(checker=type(checker).__name__, results=(result,))
 
@@ -101,7 +110,8 @@ def run(checker: Checker, history: History) -> Verdict:
 def unhit(fault: FaultRecord) -> str:
     """Say that a fault touched nothing, and what would have counted."""
     params = ", ".join(f"{name}={value}" for name, value in fault.params.items())
-    return f"the fault {fault.id} {fault.kind} on {fault.target} ({params}) hit nothing: it proves nothing about the system"
+    fault_is = f"the fault {fault.id} {fault.kind} on {fault.target} ({params})"
+    return f"{fault_is} hit nothing: it proves nothing about the system"
 
 
 def _undecided(checker: Checker, verdict: Verdict) -> list[str]:
@@ -109,7 +119,10 @@ def _undecided(checker: Checker, verdict: Verdict) -> list[str]:
     if not checker.rules:
         if verdict.outcome != "INCONCLUSIVE":
             return []
-        reasons = "; ".join(dict.fromkeys(result.missing or result.message for result in verdict.results)) or "it looked at nothing"
+        reasons = (
+            "; ".join(dict.fromkeys(result.missing or result.message for result in verdict.results))
+            or "it looked at nothing"
+        )
         return [f"{name}{_of(verdict)} decided nothing: {reasons}"]
     undecided = []
     for rule in checker.rules:

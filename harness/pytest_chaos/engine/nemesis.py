@@ -1,11 +1,11 @@
-"""Plays a Schedule: compiles faults to actions, has the keeper install them whole, and keeps the record of what they did."""
+"""Plays a Schedule: compiles faults, has the keeper install them whole, and records what they did."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.engine.clock import now_ns
 from pytest_chaos.errors import FaultError
@@ -86,11 +86,10 @@ class Nemesis:
 
 def _params(fault: Fault) -> dict[str, str]:
     """Give a fault's own fields as text, without those that hold their default."""
-    if not dataclasses.is_dataclass(fault):
-        return {}
     shown: dict[str, str] = {}
-    for field in dataclasses.fields(fault):
-        value = getattr(fault, field.name)
+    plain: Any = fault
+    for field in dataclasses.fields(plain) if dataclasses.is_dataclass(plain) else ():
+        value = getattr(plain, field.name)
         if value != fault.target and value not in (field.default, None, "", (), {}):
             shown[field.name] = str(value)
     return shown

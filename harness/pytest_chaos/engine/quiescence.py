@@ -1,4 +1,7 @@
-"""When a system has come to rest: the driver's calls returned, no request open, nothing waiting in outboxes, queues or sagas."""
+"""When a system has come to rest.
+
+The driver's calls returned, no request open, nothing waiting in outboxes, queues or sagas.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,28 @@ _POLL_S = 0.05
 _LOOKS = 2
 
 
-def unrest(open_ops: int, attempts: Iterable[Attempt], backlog: dict[str, int], rows: Sequence[Effect]) -> tuple[str, ...]:
+def unrest(
+    open_ops: int, attempts: Iterable[Attempt], backlog: dict[str, int], rows: Sequence[Effect]
+) -> tuple[str, ...]:
     """Name everything that is still going on; empty means at rest. Long-lived connections are not requests."""
     found = [f"{open_ops} calls of the driver have not returned"] if open_ops else []
     found += [
-        f"{attempt.id} {attempt.operation} on {attempt.link} is open" for attempt in attempts if attempt.protocol != "tcp"
+        f"{attempt.id} {attempt.operation} on {attempt.link} is open"
+        for attempt in attempts
+        if attempt.protocol != "tcp"
     ]
     found += [f"{channel}: {waiting} messages wait" for channel, waiting in sorted(backlog.items()) if waiting]
     found += [
-        f"{row.node}: {row.count} in {row.ledger} {row.key}".rstrip() for row in rows if row.ledger == "outbox" and row.count
+        f"{row.node}: {row.count} in {row.ledger} {row.key}".rstrip()
+        for row in rows
+        if row.ledger == "outbox" and row.count
     ]
     found += [f"{row.node}: {row.ledger} {row.key} is {row.state}" for row in rows if row.state.upper() in _IN_FLIGHT]
     return tuple(found)
 
 
-# States that say of themselves that they are not final; a reservation or a charge that merely stands is for a checker to judge.
+# States that say of themselves that they are not final; a reservation or a charge that merely stands is for a checker
+# to judge.
 _IN_FLIGHT = frozenset({"PENDING", "RUNNING", "COMPENSATING"})
 
 

@@ -50,7 +50,12 @@ class Recorder:
     """Reads the spools of one run between two marks."""
 
     def __init__(
-        self, keeper: KeeperClient, topology: Topology, *, spans: SpanReader | None = None, completeness: Completeness | None = None
+        self,
+        keeper: KeeperClient,
+        topology: Topology,
+        *,
+        spans: SpanReader | None = None,
+        completeness: Completeness | None = None,
     ) -> None:
         self._keeper = keeper
         self._topology = topology
@@ -121,5 +126,9 @@ def _with_hits(fault: FaultRecord, hits: Sequence[dict[str, object]]) -> FaultRe
     if len(times) <= fault.hits:
         return fault
     return dataclasses.replace(
-        fault, hits=len(times), first_hit_ns=min(times), last_hit_ns=max(times), proof=fault.proof or f"wire acted on {len(times)} requests"
+        fault,
+        hits=len(times),
+        first_hit_ns=min(times),
+        last_hit_ns=max(times),
+        proof=fault.proof or f"wire acted on {len(times)} requests",
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_chaos.engine import journal
 from pytest_chaos.engine.clock import Canary, now_ns
-from pytest_chaos.engine.recorder import Recorder
+from pytest_chaos.engine.recorder import Recorder, SpanReader
 from pytest_chaos.engine.settings import RunSettings
 from pytest_chaos.engine.state import read_state
 from pytest_chaos.keeper.client import KeeperClient, StackState
@@ -27,7 +27,10 @@ Progress = Callable[[str], None]
 
 
 class Session:
-    """A client's hold on the running stack. Closing it gives the lease back: the keeper then undoes and removes everything."""
+    """A client's hold on the running stack.
+
+    Closing it gives the lease back: the keeper then undoes and removes everything.
+    """
 
     def __init__(self, settings: RunSettings, topology: Topology, keeper: KeeperClient, stack: StackState) -> None:
         self.settings = settings
@@ -88,7 +91,10 @@ class Session:
         return [message for observer in self._observers.values() for message in observer.messages()]
 
     def backlog(self) -> dict[str, int]:
-        """Count what waits at each broker, by channel; a broker that is away has an unknown backlog, which is not rest."""
+        """Count what waits at each broker, by channel.
+
+        A broker that is away has an unknown backlog, which is not rest.
+        """
         waiting: dict[str, int] = {}
         for name, observer in self._observers.items():
             for channel, count in observer.backlog().items():
@@ -114,7 +120,10 @@ class Session:
 
 
 def open_session(settings: RunSettings, topology: Topology, progress: Progress) -> Session:
-    """Bring the stack up, or join the one that a sibling worker of the same run brought up; write the journal's first record."""
+    """Bring the stack up, or join the one that a sibling worker of the same run brought up.
+
+    Write the journal's first record.
+    """
     import dataclasses  # noqa: PLC0415 - only here
 
     settings.report_dir.mkdir(parents=True, exist_ok=True)
@@ -140,7 +149,7 @@ def open_session(settings: RunSettings, topology: Topology, progress: Progress) 
     return session
 
 
-def _runtime(settings: RunSettings, topology: Topology) -> str:
+def _runtime(settings: RunSettings, topology: Topology) -> Literal["processes", "containers"]:
     if settings.runtime != "auto":
         return settings.runtime
     without = [node.name for node in topology.nodes if isinstance(node, Service) and not node.command]
@@ -159,7 +168,7 @@ def _run_record(session: Session) -> RunRecord:
     return RunRecord(
         run_id=settings.run_id,
         seed=settings.seed,
-        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         command=settings.command,
         python=platform.python_version(),
         pytest_chaos=ours,
@@ -172,7 +181,7 @@ def _run_record(session: Session) -> RunRecord:
     )
 
 
-def _span_reader() -> Callable[[Path, int, int], Sequence[object]] | None:
+def _span_reader() -> SpanReader | None:
     try:
         from pytest_chaos.telemetry.decode import read_spans  # noqa: PLC0415 - needs the extra [otel]
     except ImportError:
@@ -190,4 +199,4 @@ def _completeness() -> Callable[..., tuple[str, ...]] | None:
 
 def new_run_id() -> str:
     """Name a run by its start and a few random digits: sortable, unique on a machine, fit for a path and a label."""
-    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
+    return f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"

@@ -13,8 +13,8 @@ EffectKnown = Literal["none", "unknown", "happened"]
 class Attempt:
     """What the tap saw of one request: who, what, when, how it ended, which faults acted on it.
 
-    ``status``/``grpc_status`` are what the caller was given; ``upstream_status``/``upstream_grpc_status`` what the callee
-    answered, which differs when a fault lost or replaced the answer. ``None`` in a time means "never".
+    ``status``/``grpc_status`` are what the caller was given; ``upstream_status``/``upstream_grpc_status`` what the
+    callee answered, which differs when a fault lost or replaced the answer. ``None`` in a time means "never".
     """
 
     id: str
@@ -62,9 +62,9 @@ class Attempt:
             return "ok" if self.grpc_status == 0 else "info"
         if self.status is None:
             return "ok" if self.protocol == "tcp" else "info"
-        if self.status < 400:  # noqa: PLR2004 - HTTP's own boundary
+        if self.status < 400:
             return "ok"
-        return "fail" if self.status < 500 else "info"  # noqa: PLR2004
+        return "fail" if self.status < 500 else "info"
 
     @property
     def effect(self) -> EffectKnown:
@@ -75,9 +75,9 @@ class Attempt:
             return "happened" if self.upstream_grpc_status == 0 else "unknown"
         if self.upstream_status is None:
             return "unknown"
-        if self.upstream_status < 400:  # noqa: PLR2004
+        if self.upstream_status < 400:
             return "happened"
-        return "none" if self.upstream_status < 500 else "unknown"  # noqa: PLR2004
+        return "none" if self.upstream_status < 500 else "unknown"
 
     @property
     def idempotency_key(self) -> str:
@@ -93,4 +93,4 @@ class Attempt:
     def trace_id(self) -> str:
         """The trace id of the W3C ``traceparent`` header (32 hex digits), or the empty string."""
         parts = self.request_headers.get("traceparent", "").split("-")
-        return parts[1] if len(parts) >= 4 else ""  # noqa: PLR2004 - W3C trace context has four fields
+        return parts[1] if len(parts) >= 4 else ""

@@ -1,7 +1,7 @@
 """Model values to plain JSON and back, driven by the dataclasses' own type hints.
 
-What is not a model value (a dict, a list, a number, a string) passes as it is. Unknown fields are ignored when reading, so that an
-old journal can be read by a newer program; a missing required field is an error that names it.
+What is not a model value (a dict, a list, a number, a string) passes as it is. Unknown fields are ignored when
+reading, so that an old journal can be read by a newer program; a missing required field is an error that names it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytest_chaos.errors import ChaosError
 T = TypeVar("T")
 
 
-def to_json(value: object) -> Any:  # noqa: ANN401 - JSON is what it says
+def to_json(value: object) -> Any:
     """Turn a model value into dicts, lists, strings and numbers; fields that hold their default are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def from_json(cls: type[T], data: object) -> T:
     if not isinstance(data, Mapping):
         msg = f"{cls.__name__}: expected an object, got {data!r:.80}"
         raise ChaosError(msg)
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     given = {name: _build(hints[name], item) for name, item in data.items() if name in known}
     try:
@@ -63,7 +63,7 @@ def _is_default(field: dataclasses.Field[Any], item: object) -> bool:
     return False
 
 
-def _build(hint: Any, item: Any) -> Any:  # noqa: ANN401
+def _build(hint: Any, item: Any) -> Any:
     origin = get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return _build_union(hint, item)
@@ -83,7 +83,7 @@ def _build(hint: Any, item: Any) -> Any:  # noqa: ANN401
     return item
 
 
-def _build_union(hint: Any, item: Any) -> Any:  # noqa: ANN401
+def _build_union(hint: Any, item: Any) -> Any:
     if item is None:
         return None
     choices = [choice for choice in get_args(hint) if choice is not type(None)]

@@ -1,7 +1,7 @@
 """Faults are values: what is wrong, where, when, for whom. This file holds what every family shares.
 
-A fault compiles to *actions*; an injector carries each action out and keeps its undo. Users write faults; only the faults room
-writes actions.
+A fault compiles to *actions*; an injector carries each action out and keeps its undo. Users write faults; only the
+faults room writes actions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pytest_chaos.errors import FaultError
 class When:
     """Which of the matching requests are hit, counted on the link since the fault was installed, from 1.
 
-    ``nth`` exactly these; ``first`` the first n; ``every`` each k-th; all unset: every one. Raises FaultError on a number below 1.
+    ``nth`` exactly these; ``first`` the first n; ``every`` each k-th; all unset: every one. Raises FaultError on a
+    number below 1.
     """
 
     nth: tuple[int, ...] = ()
@@ -43,8 +44,8 @@ class When:
 class WireRule:
     """An action of the request-aware proxy: ``kind`` with ``params`` on requests of ``operation`` on ``link``.
 
-    ``operation`` is ``METHOD /path`` (``*`` matches within a path segment, ``**`` anything), a gRPC ``/package.Service/Method``, or
-    empty for everything. ``headers`` must all be equal on the request.
+    ``operation`` is ``METHOD /path`` (``*`` matches within a path segment, ``**`` anything), a gRPC
+    ``/package.Service/Method``, or empty for everything. ``headers`` must all be equal on the request.
     """
 
     id: str

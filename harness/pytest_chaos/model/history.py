@@ -59,9 +59,9 @@ class NodeInfo:
 class History:
     """One test, in; verdicts, out. All sequences are in time order; all times monotonic ns of this host.
 
-    ``tolerance_ns`` is the calibrated observation skew, ``lag_ns`` the harness's own worst event-loop lag in the window: timing rules
-    widen by both. ``quiescent`` is False when the system had not come to rest; ``unrest`` then says what was open.
-    ``spans_complete`` False: ``spans_missing`` says which evidence never came.
+    ``tolerance_ns`` is the calibrated observation skew, ``lag_ns`` the harness's own worst event-loop lag in the
+    window: timing rules widen by both. ``quiescent`` is False when the system had not come to rest; ``unrest`` then
+    says what was open. ``spans_complete`` False: ``spans_missing`` says which evidence never came.
     """
 
     test: str

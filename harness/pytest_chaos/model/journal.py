@@ -1,7 +1,7 @@
 """The journal: one JSON object a line; everything that people see is a view of it.
 
-The first record is a :class:`RunRecord`, then one :class:`CaseRecord` a test as it ends, :class:`UndoRecord` as undos happen,
-and an :class:`EndRecord`. ``read`` and ``write`` are in ``engine``; this file is only the shape.
+The first record is a :class:`RunRecord`, then one :class:`CaseRecord` a test as it ends, :class:`UndoRecord` as undos
+happen, and an :class:`EndRecord`. ``read`` and ``write`` are in ``engine``; this file is only the shape.
 """
 
 from __future__ import annotations

@@ -10,9 +10,10 @@ from typing import Literal
 class Message:
     """One thing that happened to one message at a broker.
 
-    ``event``: ``published`` (the broker holds it, seen by the harness's own observer), ``settled`` (acknowledged or offset committed past it),
-    ``unacked`` (delivered, not acknowledged, at the end), ``pending`` (waiting at the end), ``dead`` (dead-lettered).
-    ``marker`` joins events of one message: the event id in the payload, else the message id, else topic:partition:offset.
+    ``event``: ``published`` (the broker holds it, seen by the harness's own observer), ``settled`` (acknowledged or
+    offset committed past it), ``unacked`` (delivered, not acknowledged, at the end), ``pending`` (waiting at the
+    end), ``dead`` (dead-lettered). ``marker`` joins events of one message: the event id in the payload, else the
+    message id, else topic:partition:offset.
     """
 
     id: str
@@ -35,8 +36,8 @@ class Message:
 class Effect:
     """One row of a ledger: a stub's own record of the work, or what a service's state query said at the end.
 
-    ``source`` is ``stub`` (happened when wire says so) or ``state`` (a service's own word). ``count`` is how often the effect stands.
-    ``at_ns`` is when the stub did the work, else when the state was read.
+    ``source`` is ``stub`` (happened when wire says so) or ``state`` (a service's own word). ``count`` is how often
+    the effect stands. ``at_ns`` is when the stub did the work, else when the state was read.
     """
 
     id: str

@@ -21,9 +21,10 @@ class ReadySpec:
 class StubOperation:
     """What a stub answers to one operation, and what counts as its effect.
 
-    ``key``, ``marker``, ``amount_minor`` say where in the request those are: ``header:Idempotency-Key``, ``json:/orderId`` or
-    ``path:2`` (a segment, from 1). ``dedupe`` names what makes a repeat: the stored answer is given again and no effect is recorded.
-    ``effect`` False: a read, never in the ledger. ``body`` may hold ``{seq}``, the effect's number, in string values.
+    ``key``, ``marker``, ``amount_minor`` say where in the request those are: ``header:Idempotency-Key``,
+    ``json:/orderId`` or ``path:2`` (a segment, from 1). ``dedupe`` names what makes a repeat: the stored answer is
+    given again and no effect is recorded. ``effect`` False: a read, never in the ledger. ``body`` may hold ``{seq}``,
+    the effect's number, in string values.
     """
 
     status: int = 200
@@ -40,8 +41,8 @@ class StubOperation:
 class NodeSpec:
     """One node. ``env`` values are templates: ``{callee.port}``, ``{broker}``, ``{data}``, ``{self.port}``.
 
-    ``ports`` maps a port's name to the environment variable that tells its number. ``watch`` lists files and folders whose change
-    means that a kept node is stale.
+    ``ports`` maps a port's name to the environment variable that tells its number. ``watch`` lists files and folders
+    whose change means that a kept node is stale.
     """
 
     name: str

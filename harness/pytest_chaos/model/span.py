@@ -1,4 +1,7 @@
-"""One OpenTelemetry span, as decoded from OTLP. Wall-clock times are the sender's: causality only, never timing verdicts."""
+"""One OpenTelemetry span, as decoded from OTLP.
+
+Wall-clock times are the sender's: causality only, never timing verdicts.
+"""
 
 from __future__ import annotations
 

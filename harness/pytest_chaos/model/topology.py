@@ -19,7 +19,10 @@ _OWN = frozenset({"data", "self"})
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """An HTTP path on one of the node's ports: readiness (any status below 500), or a state query that returns ledger rows."""
+    """An HTTP path on one of the node's ports.
+
+    Readiness (any status below 500), or a state query that returns ledger rows.
+    """
 
     path: str
     port: str = ""
@@ -47,9 +50,10 @@ StateQuery = Http | Callable[[], Iterable[Mapping[str, Any]]]
 class Service:
     """One of the user's own programs, in any language.
 
-    ``ports`` maps a port's name to the environment variable that tells the service its number; ``calls`` maps an environment variable to a
-    template with ``{callee.port}`` in it; ``uses`` maps one to a broker's or backing's name; ``env`` may use ``{data}``, a folder that
-    outlives restarts. ``policies`` declares, per callee, what the service promises on that link.
+    ``ports`` maps a port's name to the environment variable that tells the service its number; ``calls`` maps an
+    environment variable to a template with ``{callee.port}`` in it; ``uses`` maps one to a broker's or backing's
+    name; ``env`` may use ``{data}``, a folder that outlives restarts. ``policies`` declares, per callee, what the
+    service promises on that link.
     """
 
     name: str
@@ -79,7 +83,10 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """Any other TCP dependency, by command or image. ``port_env`` tells a command its port; an image listens on ``port``."""
+    """Any other TCP dependency, by command or image.
+
+    ``port_env`` tells a command its port; an image listens on ``port``.
+    """
 
     name: str
     command: Sequence[str] = field(default=(), kw_only=True)
@@ -108,13 +115,11 @@ Node = Service | Broker | Backing | Stub
 class Topology:
     """What should run, checked: every name known, used once, every link to somewhere.
 
-    Raises TopologyError naming the node and the field. ``toxiproxy`` lists the links that get a real Toxiproxy behind wire;
-    ``identify`` tells, per operation, which payload field marks the logical operation (``json:/orderId``).
+    Raises TopologyError naming the node and the field. ``toxiproxy`` lists the links that get a real Toxiproxy behind
+    wire; ``identify`` tells, per operation, which payload field marks the logical operation (``json:/orderId``).
     """
 
-    def __init__(
-        self, *nodes: Node, toxiproxy: Sequence[str] = (), identify: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, *nodes: Node, toxiproxy: Sequence[str] = (), identify: Mapping[str, str] | None = None) -> None:
         self.nodes = nodes
         self.toxiproxy = tuple(toxiproxy)
         self.identify = dict(identify or {})
@@ -159,7 +164,12 @@ class Topology:
             main = next(iter(port_names(self._by_name[callee])), "")
             name = f"{caller} -> {callee}" if port in ("", main) else f"{caller} -> {callee}.{port}"
             links[name] = LinkSpec(
-                name=name, caller=caller, callee=callee, port=port or main, toxiproxy=name in self.toxiproxy, identify=self.identify
+                name=name,
+                caller=caller,
+                callee=callee,
+                port=port or main,
+                toxiproxy=name in self.toxiproxy,
+                identify=self.identify,
             )
 
         for node in self.nodes:
@@ -173,7 +183,10 @@ class Topology:
 
     def _check_reference(self, owner: str, variable: str, callee: str, port: str) -> None:
         if callee not in self._by_name:
-            msg = f"{owner}: {variable} refers to {callee!r}, which no node of the topology is called; there are: {', '.join(self._by_name)}"
+            known = ", ".join(self._by_name)
+            msg = (
+                f"{owner}: {variable} refers to {callee!r}, which no node of the topology is called; there are: {known}"
+            )
             raise TopologyError(msg)
         ports = port_names(self._by_name[callee])
         if port and port not in ports:
@@ -188,7 +201,9 @@ class Topology:
                 raise TopologyError(msg)
         for link, policy in self.policies():
             if link not in names:
-                msg = f"policies: {type(policy).__name__} is declared on {link!r}, but nothing in `calls` makes that link"
+                msg = (
+                    f"policies: {type(policy).__name__} is declared on {link!r}, but nothing in `calls` makes that link"
+                )
                 raise TopologyError(msg)
 
 
@@ -205,9 +220,8 @@ def references(node: Node) -> list[tuple[str, str, str]]:
         return []
     found = [(variable, used, "") for variable, used in node.uses.items()]
     for variable, template in {**node.env, **node.calls}.items():
-        for match in _REFERENCE.finditer(template):
-            if match[1] not in _OWN:
-                found.append((variable, match[1], match[2] or ""))
+        named = [match for match in _REFERENCE.finditer(template) if match[1] not in _OWN]
+        found += [(variable, match[1], match[2] or "") for match in named]
     return found
 
 
@@ -215,7 +229,8 @@ def _by_name(nodes: Sequence[Node]) -> dict[str, Node]:
     known: dict[str, Node] = {}
     for node in nodes:
         if not _NAME.match(node.name) or node.name == DRIVER:
-            msg = f"node name {node.name!r}: must be lower-case letters, digits and dashes, 1 to 31 of them, and not {DRIVER!r}"
+            rule = f"must be lower-case letters, digits and dashes, 1 to 31 of them, and not {DRIVER!r}"
+            msg = f"node name {node.name!r}: {rule}"
             raise TopologyError(msg)
         if node.name in known:
             msg = f"two nodes are called {node.name!r}; every node of a topology has its own name"

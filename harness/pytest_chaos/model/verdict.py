@@ -17,8 +17,9 @@ Severity = Literal["", "money and data", "availability", "overload", "operabilit
 class RuleResult:
     """One rule's decision about one history.
 
-    ``message`` is one sentence with numbers. ``witness`` holds the ids of the events (attempts, ops, messages, effects, spans,
-    faults, node events) that prove a FAIL, in time order. ``missing`` names the evidence that an INCONCLUSIVE rule lacked.
+    ``message`` is one sentence with numbers. ``witness`` holds the ids of the events (attempts, ops, messages,
+    effects, spans, faults, node events) that prove a FAIL, in time order. ``missing`` names the evidence that an
+    INCONCLUSIVE rule lacked.
     """
 
     rule: str
@@ -33,7 +34,10 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """All that one checker decided; ``checker`` is its name, ``subject`` the link, ledger or broker that it looked at."""
+    """All that one checker decided.
+
+    ``checker`` is its name, ``subject`` the link, ledger or broker that it looked at.
+    """
 
     checker: str
     subject: str = ""
@@ -48,7 +52,7 @@ class Verdict:
         return "PASS" if "PASS" in outcomes else "INCONCLUSIVE"
 
     def of(self, rule: str) -> RuleResult | None:
-        """Give the first result of a rule that is the most telling one (FAIL, then INCONCLUSIVE, then PASS), or None."""
+        """Give a rule's most telling result (FAIL, then INCONCLUSIVE, then PASS), or None."""
         found = [result for result in self.results if result.rule == rule]
         order: dict[str, int] = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
         return min(found, key=lambda result: order[result.outcome]) if found else None

@@ -19,8 +19,8 @@ _OF_TEST: pytest.StashKey[Chaos] = pytest.StashKey()
 _REPORTS: pytest.StashKey[dict[str, pytest.TestReport]] = pytest.StashKey()
 
 _MARKER = (
-    "chaos(env=None, needs=(), isolation='exclusive', allow_inconclusive=False): a chaos test. env: settings of nodes, by name; "
-    "needs: real parts without which it skips; isolation: 'exclusive' or 'fresh'"
+    "chaos(env=None, needs=(), isolation='exclusive', allow_inconclusive=False): a chaos test. "
+    "env: settings of nodes, by name; needs: real parts without which it skips; isolation: 'exclusive' or 'fresh'"
 )
 
 
@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist's own type, which need not be installed
+def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker which run it belongs to."""
     if _RUN_ID in node.config.stash:
         node.workerinput["chaos_run_id"], node.workerinput["chaos_seed"] = node.config.stash[_RUN_ID]
@@ -49,7 +49,9 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist's own type
 
 def is_chaos(item: pytest.Item) -> bool:
     """Whether a test is a chaos test: it has the marker or uses the fixture."""
-    return item.get_closest_marker("chaos") is not None or bool({"chaos", "toxiproxy"} & set(getattr(item, "fixturenames", ())))
+    return item.get_closest_marker("chaos") is not None or bool(
+        {"chaos", "toxiproxy"} & set(getattr(item, "fixturenames", ()))
+    )
 
 
 @pytest.hookimpl(trylast=True)
@@ -63,7 +65,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     if not chaotic:
         return
-    named = any("::" in argument for argument in config.args) or "chaos" in str(config.getoption("markexpr", default="")).split()
+    named = (
+        any("::" in argument for argument in config.args)
+        or "chaos" in str(config.getoption("markexpr", default="")).split()
+    )
     if named and len(chaotic) == len(items):
         msg = f"{chaotic[0].nodeid} is a chaos test, which brings services up and injects faults: add --chaos to run it"
         raise pytest.UsageError(msg)
@@ -110,7 +115,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep each phase's report, for the journal; show a violation as its message, not as our own stack."""
     report = yield
     item.stash.setdefault(_REPORTS, {})[call.when] = report
@@ -140,7 +147,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from pytest_chaos.plugin.run import conclude  # noqa: PLC0415 - only with --chaos
 
         run_id, seed = config.stash[_RUN_ID]
-        dirty = conclude(config, options.settings(config, run_id, seed))
+        dirty = conclude(options.settings(config, run_id, seed))
         if dirty:
             session.exitstatus = 10
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytest.TestReport | None) -> CaseRecord:
-    """Put a test's outcome, its judgements and its History together; later judgements of a test include earlier ones' evidence."""
+    """Put a test's outcome, its judgements and its History together.
+
+    Later judgements of a test include earlier ones' evidence.
+    """
     last = chaos.judgements[-1] if chaos.judgements else None
     verdicts = tuple(verdict for judgement in chaos.judgements for verdict in judgement.verdicts)
     try:
@@ -28,7 +31,10 @@ def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytes
         history = None
     named = [checker for judgement in chaos.judgements for checker in judgement.named]
     declared = [bind(policy, link) for link, policy in session.topology.policies()]
-    checkers = (*(_recorded(checker, named=True) for checker in named), *(_recorded(policy, named=False) for policy in declared))
+    checkers = (
+        *(_recorded(checker, named=True) for checker in named),
+        *(_recorded(policy, named=False) for policy in declared),
+    )
     return CaseRecord(
         nodeid=item.nodeid,
         outcome=_outcome(report),

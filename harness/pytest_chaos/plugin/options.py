@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_chaos.engine.settings import RunSettings
+    from pytest_chaos.engine.settings import InjectorChoice, RunSettings, RuntimeChoice
 
 RUNTIMES = ("auto", "containers", "processes")
 INJECTORS = ("auto", "toxiproxy", "wire")
@@ -36,30 +36,63 @@ class _Option:
 
 
 _OPTIONS = (
-    _Option(name="--chaos-runtime", default="auto", choices=RUNTIMES, help="how nodes run; auto: as processes where every service has a command"),
-    _Option(name="--chaos-injector", default="auto", choices=INJECTORS, help="which links get a real Toxiproxy; auto: as the topology names"),
-    _Option(name="--chaos-require", default="", metavar="PARTS", help="comma-separated real parts that must be there (kafka,docker,...): a missing one fails instead of skipping"),
+    _Option(
+        name="--chaos-runtime",
+        default="auto",
+        choices=RUNTIMES,
+        help="how nodes run; auto: as processes where every service has a command",
+    ),
+    _Option(
+        name="--chaos-injector",
+        default="auto",
+        choices=INJECTORS,
+        help="which links get a real Toxiproxy; auto: as the topology names",
+    ),
+    _Option(
+        name="--chaos-require",
+        default="",
+        metavar="PARTS",
+        help="real parts that must be there (kafka,docker,...): a missing one fails instead of skipping",
+    ),
     _Option(name="--chaos-report-dir", default="reports", metavar="DIR", help="where each run's folder goes"),
     _Option(name="--chaos-seed", default="", metavar="N", help="the run's seed; same seed, same decisions"),
-    _Option(name="--chaos-replay", default="", metavar="FILE", help="a journal.jsonl: run the tests that failed in it, with its seed"),
+    _Option(
+        name="--chaos-replay",
+        default="",
+        metavar="FILE",
+        help="a journal.jsonl: run the tests that failed in it, with its seed",
+    ),
     _Option(name="--chaos-jaeger", default="", metavar="URL", help="a Jaeger UI to link traces to"),
     _Option(name="--chaos-timeout", default="60", metavar="SECONDS", help="a chaos test's time limit"),
-)  # fmt: skip
+)
 
 
 def add(parser: pytest.Parser) -> None:
     """Register the options; another plugin that owns ``--chaos`` or ``--chaos-seed`` already shares them with us."""
     group = parser.getgroup("chaos", "chaos tests (pytest-chaos)")
     with contextlib.suppress(ValueError):
-        group.addoption("--chaos", action="store_true", default=None, help="run chaos tests: bring the stack up and inject faults")
-    group.addoption("--chaos-keep", action="store_true", default=None, help="leave brokers, proxies and unchanged services running for the next run")
+        group.addoption(
+            "--chaos", action="store_true", default=None, help="run chaos tests: bring the stack up and inject faults"
+        )
+    group.addoption(
+        "--chaos-keep",
+        action="store_true",
+        default=None,
+        help="leave brokers, proxies and unchanged services running for the next run",
+    )
     parser.addini("chaos", "run chaos tests as with --chaos", type="bool", default=False)
     parser.addini("chaos_keep", "as --chaos-keep", type="bool", default=False)
     parser.addini("chaos_images", "image names: NAME=IMAGE a line", type="linelist", default=[])
     for option in _OPTIONS:
         extra: dict[str, Any] = {"choices": option.choices} if option.choices else {"metavar": option.metavar}
         with contextlib.suppress(ValueError):
-            group.addoption(option.name, dest=option.dest, default=None, help=f"{option.help} (default: {option.default or 'none'})", **extra)
+            group.addoption(
+                option.name,
+                dest=option.dest,
+                default=None,
+                help=f"{option.help} (default: {option.default or 'none'})",
+                **extra,
+            )
         parser.addini(option.dest, f"as {option.name}", default=option.default)
 
 
@@ -119,15 +152,17 @@ def settings(config: pytest.Config, run_id: str, seed: int) -> RunSettings:
     reports = Path(text(config, "chaos_report_dir"))
     root = config.rootpath
     images = dict(line.split("=", 1) for line in config.getini("chaos_images") if "=" in line)
-    images.update({name[19:].lower(): value for name, value in os.environ.items() if name.startswith("PYTEST_CHAOS_IMAGE_")})
+    images.update(
+        {name[19:].lower(): value for name, value in os.environ.items() if name.startswith("PYTEST_CHAOS_IMAGE_")}
+    )
     return RunSettings(
         run_id=run_id,
         project=root,
         report_dir=(reports if reports.is_absolute() else root / reports) / run_id,
         seed=seed,
         command="pytest " + shlex.join(sys.argv[1:]),
-        runtime=text(config, "chaos_runtime"),  # type: ignore[arg-type] - checked above
-        injector=text(config, "chaos_injector"),  # type: ignore[arg-type]
+        runtime=cast("RuntimeChoice", text(config, "chaos_runtime")),
+        injector=cast("InjectorChoice", text(config, "chaos_injector")),
         require=required(config),
         keep=bool(config.getoption("chaos_keep", default=None) or config.getini("chaos_keep")),
         jaeger_url=text(config, "chaos_jaeger"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import signal
 import threading
@@ -32,7 +32,10 @@ _LOCK_TIMEOUT_S = 600.0
 
 
 def identify(config: pytest.Config) -> tuple[str, int]:
-    """Give this run's id and seed: the controller's for a worker, the replayed journal's, the option's, else fresh ones."""
+    """Give this run's id and seed.
+
+    The controller's for a worker, the replayed journal's, the option's, else fresh ones.
+    """
     worker: Mapping[str, Any] = getattr(config, "workerinput", {})
     if "chaos_run_id" in worker:
         return str(worker["chaos_run_id"]), int(worker["chaos_seed"])
@@ -55,7 +58,10 @@ class ChaosRun:
         self._missing: dict[str, str] = {}
 
     def enter(self, request: pytest.FixtureRequest) -> Chaos:
-        """Bring the stack to the test's baseline and hand it over; skip or fail when a part that the test needs is missing."""
+        """Bring the stack to the test's baseline and hand it over.
+
+        Skip or fail when a part that the test needs is missing.
+        """
         marker = request.node.get_closest_marker("chaos")
         wanted = _marker_options(request.node.nodeid, dict(marker.kwargs) if marker else {})
         session = self._session_for(request)
@@ -70,7 +76,9 @@ class ChaosRun:
             raise
         self._alarm(request)
         renderer = _renderer(session, request.node.nodeid)
-        return Chaos(session, request.node.nodeid, window, allow_inconclusive=wanted["allow_inconclusive"], render=renderer)
+        return Chaos(
+            session, request.node.nodeid, window, allow_inconclusive=wanted["allow_inconclusive"], render=renderer
+        )
 
     def leave(self, item: pytest.Item, chaos: Chaos, reports: Mapping[str, pytest.TestReport]) -> None:
         """Write the test's record, put its nodes' settings back, and let the next test have the stack."""
@@ -118,12 +126,12 @@ class ChaosRun:
         session.keeper.baseline(restart=sorted(restart), env=env)
         self._stale |= set(env)
 
-    def _progress(self) -> Any:  # noqa: ANN401 - a callable that prints
+    def _progress(self) -> Any:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         capture = self._config.pluginmanager.get_plugin("capturemanager")
 
         def show(line: str) -> None:
-            if reporter is None:
+            if reporter is None or capture is None:
                 return
             with capture.global_and_fixture_disabled():
                 reporter.ensure_newline()
@@ -155,7 +163,10 @@ def _topology(request: pytest.FixtureRequest) -> Topology:
     try:
         topology = request.getfixturevalue("chaos_topology")
     except pytest.FixtureLookupError:
-        msg = "this test needs a stack, and no fixture says which: define a session fixture `chaos_topology` in conftest.py that returns a Topology"
+        msg = (
+            "this test needs a stack, and no fixture says which: "
+            "define a session fixture `chaos_topology` in conftest.py that returns a Topology"
+        )
         raise ChaosError(msg) from None
     if not isinstance(topology, Topology):
         msg = f"the fixture chaos_topology gave {type(topology).__name__}; it must return a pytest_chaos.Topology"
@@ -179,7 +190,10 @@ def _marker_options(nodeid: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _need(needs: tuple[str, ...], missing: Mapping[str, str], required: tuple[str, ...]) -> None:
-    """Skip a test whose part is missing, or fail it where the run requires that part; a required part is everybody's need."""
+    """Skip a test whose part is missing, or fail it where the run requires that part.
+
+    A required part is everybody's need.
+    """
     for part in (*needs, *required):
         if part not in missing:
             continue
@@ -190,7 +204,10 @@ def _need(needs: tuple[str, ...], missing: Mapping[str, str], required: tuple[st
 
 
 def _not_to_be_had(session: Session, required: tuple[str, ...]) -> dict[str, str]:
-    """Map every missing part to how to get it: those of the topology, and required ones that the topology does not start."""
+    """Map every missing part to how to get it.
+
+    Those of the topology, and required ones that the topology does not start.
+    """
     sources = all_parts()
     found = {part: sources[part].find(os.environ) for part in required}
     return {name: part.how_to_get for name, part in found.items() if part.found is None} | session.missing_parts()
@@ -222,16 +239,21 @@ def _renderer(session: Session, nodeid: str) -> Renderer:
 
 def shorten(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     """Show a verdict or a harness error as its own message: our stack frames explain nothing to the reader."""
-    error = call.excinfo.value if call.excinfo is not None else None
-    if isinstance(error, (Violation, Inconclusive, ChaosError)):
-        frames = [f"{entry.path}:{entry.lineno + 1}" for entry in call.excinfo.traceback if "pytest_chaos" not in str(entry.path)]  # type: ignore[union-attr]
-        at = f"\n\nat {frames[-1]}" if frames and not isinstance(error, ChaosError) else ""
-        report.longrepr = f"{type(error).__name__}: {str(error).lstrip()}{at}"
+    if call.excinfo is None or not isinstance(call.excinfo.value, (Violation, Inconclusive, ChaosError)):
+        return
+    error = call.excinfo.value
+    frames = [entry for entry in call.excinfo.traceback if "pytest_chaos" not in str(entry.path)]
+    at = f"\n\nat {frames[-1].path}:{frames[-1].lineno + 1}" if frames and not isinstance(error, ChaosError) else ""
+    report.longrepr = f"{type(error).__name__}: {str(error).lstrip()}{at}"
 
 
 def failed_in(path: str) -> set[str]:
     """List the tests that did not pass in a journal."""
-    return {record.nodeid for record in journal.read(Path(path)) if isinstance(record, CaseRecord) and record.outcome not in ("passed", "skipped")}
+    return {
+        record.nodeid
+        for record in journal.read(Path(path))
+        if isinstance(record, CaseRecord) and record.outcome not in ("passed", "skipped")
+    }
 
 
 def _first(path: Path) -> RunRecord:
@@ -242,7 +264,7 @@ def _first(path: Path) -> RunRecord:
     return record
 
 
-def conclude(config: pytest.Config, settings: RunSettings) -> bool:
+def conclude(settings: RunSettings) -> bool:
     """Write the journal's end and every report; give True when the run is DIRTY."""
     path = settings.report_dir / "journal.jsonl"
     if not path.exists():
@@ -250,8 +272,10 @@ def conclude(config: pytest.Config, settings: RunSettings) -> bool:
     records = list(journal.read(path))
     dirty = any(isinstance(record, UndoRecord) and not record.ok for record in records)
     counts: Counter[CaseOutcome] = Counter(record.outcome for record in records if isinstance(record, CaseRecord))
-    ended = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    journal.append(path, EndRecord(ended=ended, dirty=dirty, counts={str(name): count for name, count in counts.items()}))
+    ended = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    journal.append(
+        path, EndRecord(ended=ended, dirty=dirty, counts={str(name): count for name, count in counts.items()})
+    )
     from pytest_chaos.reporting import write_reports  # noqa: PLC0415 - only at the end
 
     write_reports(path, settings.report_dir, jaeger_url=settings.jaeger_url)
@@ -272,7 +296,10 @@ def summary(settings: RunSettings) -> list[str]:
     if not report.exists():
         return []
     lines = [f"chaos report: {report}"]
-    end = next((record for record in journal.read(settings.report_dir / "journal.jsonl") if isinstance(record, EndRecord)), None)
+    end = next(
+        (record for record in journal.read(settings.report_dir / "journal.jsonl") if isinstance(record, EndRecord)),
+        None,
+    )
     if end is not None and end.dirty:
         lines.append("chaos: DIRTY: something could not be undone, see the report")
     return lines

@@ -15,11 +15,13 @@ class _Says:
 
     outcomes: tuple[tuple[str, RuleOutcome], ...]
     rules: tuple[str, ...] = ()
-    link: str | None = None
+    link: str = ""
 
     def check(self, _history: History, /) -> Verdict:
-        results = tuple(RuleResult(rule=rule, outcome=outcome, message=f"{rule} said") for rule, outcome in self.outcomes)
-        return Verdict(checker="Says", results=results, subject=self.link or "")
+        results = tuple(
+            RuleResult(rule=rule, outcome=outcome, message=f"{rule} said") for rule, outcome in self.outcomes
+        )
+        return Verdict(checker="Says", results=results, subject=self.link)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,9 @@ def test_a_named_checker_that_decides_nothing_is_inconclusive() -> None:
 def test_every_required_rule_must_be_decided() -> None:
     checker = _Says(outcomes=(PASS, ("R2", "INCONCLUSIVE")), rules=("R1", "R2"))
     assert judge(_history(), named=[checker]).missing == ("R2 is undecided: R2 said",)
-    assert judge(_history(), named=[_Says(outcomes=(PASS,), rules=("R9",))]).missing == ("Says does not know the rule R9",)
+    assert judge(_history(), named=[_Says(outcomes=(PASS,), rules=("R9",))]).missing == (
+        "Says does not know the rule R9",
+    )
 
 
 def test_a_declared_policy_runs_along_and_can_only_fail() -> None:

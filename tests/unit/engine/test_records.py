@@ -14,7 +14,9 @@ from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.codec import to_json
 from pytest_chaos.model.journal import EndRecord, UndoRecord
 
-ATTEMPT = Attempt(id="a1", link="a -> b", connection="c1", reused=True, protocol="http/1.1", connected_ns=1, started_ns=2, status=200)
+ATTEMPT = Attempt(
+    id="a1", link="a -> b", connection="c1", reused=True, protocol="http/1.1", connected_ns=1, started_ns=2, status=200
+)
 
 
 def test_a_stretch_of_the_spool_gives_its_records_alone(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from pytest_chaos.model.message import Effect
 
 
 def _open(protocol: str) -> Attempt:
-    return Attempt(id="a1", link="a -> b", connection="c1", reused=False, protocol=protocol, connected_ns=0, started_ns=0)  # type: ignore[arg-type]
+    return Attempt(
+        id="a1", link="a -> b", connection="c1", reused=False, protocol=protocol, connected_ns=0, started_ns=0
+    )  # type: ignore[arg-type]
 
 
 def _row(ledger: str, count: int = 1, state: str = "") -> Effect:

@@ -24,7 +24,9 @@ def _attempt(number: int) -> Attempt:
 
 def test_a_record_with_everything_nested_comes_back_equal() -> None:
     history = History(test="t", started_ns=1, ended_ns=2, attempts=(_attempt(1), _attempt(2)))
-    verdict = Verdict(checker="Retry", results=(RuleResult(rule="R1", outcome="FAIL", message="m", witness=("a1", "a2")),))
+    verdict = Verdict(
+        checker="Retry", results=(RuleResult(rule="R1", outcome="FAIL", message="m", witness=("a1", "a2")),)
+    )
     record = CaseRecord(nodeid="n", outcome="failed", history=history, verdicts=(verdict,), logs={"orders": "line"})
     assert from_json(CaseRecord, json.loads(json.dumps(to_json(record)))) == record
 
@@ -33,7 +35,12 @@ def test_a_schedule_and_a_stack_come_back_equal() -> None:
     rule = WireRule(id="r", fault="f1", link="a -> b", kind="status", when=When(nth=(1, 3)), params={"code": 503})
     schedule = Schedule(id="s", owner="t", faults=(Installed(id="f1", kind="Status", target="a -> b", rules=(rule,)),))
     assert from_json(Schedule, json.loads(json.dumps(to_json(schedule)))) == schedule
-    node = NodeSpec(name="bank", kind="stub", operations={"POST /c": StubOperation(body={"ok": [1]})}, ready=ReadySpec(kind="http", path="/h"))
+    node = NodeSpec(
+        name="bank",
+        kind="stub",
+        operations={"POST /c": StubOperation(body={"ok": [1]})},
+        ready=ReadySpec(kind="http", path="/h"),
+    )
     spec = StackSpec(nodes=(node,), links=())
     assert from_json(StackSpec, json.loads(json.dumps(to_json(spec)))) == spec
 
@@ -43,7 +50,9 @@ def test_an_old_journal_with_a_field_that_is_gone_is_read() -> None:
     assert from_json(Attempt, plain) == _attempt(1)
 
 
-@pytest.mark.parametrize("broken", [None, [], "text", {"id": "a1"}, {"nodeid": "n", "outcome": "passed", "verdicts": 3}])
+@pytest.mark.parametrize(
+    "broken", [None, [], "text", {"id": "a1"}, {"nodeid": "n", "outcome": "passed", "verdicts": 3}]
+)
 def test_what_cannot_be_read_names_the_class(broken: object) -> None:
     kind = CaseRecord if isinstance(broken, dict) and "nodeid" in broken else Attempt
     with pytest.raises(ChaosError):

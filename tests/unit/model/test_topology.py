@@ -17,7 +17,12 @@ def _service(name: str, **more: Any) -> Service:
 
 def _shop(**more: Any) -> Topology:
     return Topology(
-        _service("orders", ports={"http": "PORT", "grpc": "GRPC_PORT"}, calls={"PAY": "http://{payments.http}"}, uses={"KAFKA": "events"}),
+        _service(
+            "orders",
+            ports={"http": "PORT", "grpc": "GRPC_PORT"},
+            calls={"PAY": "http://{payments.http}"},
+            uses={"KAFKA": "events"},
+        ),
         _service("payments", calls={"BANK": "http://{bank.http}"}),
         Stub("bank", {"POST /charges": StubOperation()}),
         Broker("events", "kafka"),

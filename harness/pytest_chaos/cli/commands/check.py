@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pytest_chaos.checkers import registry, universal
 from pytest_chaos.engine import journal
@@ -23,7 +23,9 @@ _EXIT_INCONCLUSIVE = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the run's folder or its journal."""
-    parser.add_argument("run", type=Path, nargs="?", default=Path("reports/latest"), help="a run's folder or its journal.jsonl")
+    parser.add_argument(
+        "run", type=Path, nargs="?", default=Path("reports/latest"), help="a run's folder or its journal.jsonl"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,4 +60,4 @@ def rejudge(record: CaseRecord) -> Judgement:
 
 def _checker(recorded: dict[str, Any] | dict[str, object]) -> Checker:
     kind = registry.get(str(recorded["checker"]))
-    return cast("Checker", from_json(kind, recorded.get("params", {})))
+    return from_json(kind, recorded.get("params", {}))
