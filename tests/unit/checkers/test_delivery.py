@@ -32,7 +32,7 @@ def delivered(
     elif disturbed:
         builder.fault("Hold", "email -> mailgate")
     for number, marker in enumerate(published):
-        builder.message(marker=marker, at=50 + 100 * number, channel="events", key=key, offset=number)
+        builder.message(marker=marker, at=50 + 100 * number, channel="events", key=key, offset=number, partition=0)
     for number, marker in enumerate(done):
         builder.stub_effect("mailgate", "POST /mails", at=700 + 10 * number, marker=marker, key=marker)
     for marker in settled:
@@ -97,6 +97,22 @@ def test_d3_at_least_once_allows_repeats() -> None:
 
 def test_d9_needs_a_message_published_while_the_subscriber_was_down() -> None:
     assert outcome(delivered(down=False), "D9") == "INCONCLUSIVE"
+
+
+def test_d4_a_routing_key_orders_nothing_unless_it_is_declared() -> None:
+    builder = HistoryBuilder()
+    builder.node("email", "killed")
+    for number, marker in enumerate(("m1", "m2")):
+        builder.message(marker=marker, at=10 * number, channel="events", key="user.created")
+        builder.stub_effect("mailgate", at=100 - 10 * number, marker=marker)
+    assert outcome(builder, "D4") == "INCONCLUSIVE"
+    assert outcome(builder, "D4", Delivery("bus", "events", effects="mailgate", ordered=True)) == "FAIL"
+
+
+def test_d2_effects_of_another_channel_are_no_phantoms() -> None:
+    builder = delivered(("m1", "m2", "m3", "other"))
+    builder.message(marker="other", at=60, broker="keys", channel="activity")
+    assert outcome(builder, "D2") == "PASS"
 
 
 def test_d4_messages_of_different_keys_have_no_order() -> None:
