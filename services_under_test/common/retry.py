@@ -59,8 +59,8 @@ async def run(
     """Attempt until an outcome that is not retryable, the last attempt, or the deadline; give the last outcome.
 
     Its effect is that of all attempts together: once one of them may have happened, a later "did not" of another does
-    not take that back, unless the callee refused the very same request. A pause that would overshoot the deadline ends
-    it at once (rule R7), and a Retry-After is obeyed or ends it (rule R6).
+    not take that back, not even a refusal, which may come from something in between. A pause that would overshoot the
+    deadline ends it at once (rule R7), and a Retry-After is obeyed or ends it (rule R6).
     """
     doubt = False
     number = 0
@@ -71,5 +71,5 @@ async def run(
         pause_s = max(pause_s, outcome.retry_after_s or 0.0)
         number += 1
         if outcome.ok or not retryable(outcome) or number >= policy.attempts or clock.now() + pause_s >= deadline_at_s:
-            return replace(outcome, effect=Effect.UNKNOWN) if doubt and not (outcome.ok or outcome.refused) else outcome
+            return replace(outcome, effect=Effect.UNKNOWN) if doubt and not outcome.ok else outcome
         await clock.sleep(pause_s)

@@ -74,6 +74,10 @@ class Order:
         """What the order costs, in integer minor units."""
         return sum(item.quantity * item.price_minor for item in self.items)
 
+    def effect_of(self, step: Step) -> Effect:
+        """Tell what is known of a step's effect."""
+        return {"reserve": self.reserve, "pay": self.pay, "confirm": self.confirm}[step]
+
     def view(self) -> dict[str, Any]:
         """Give the order as callers see it."""
         return {

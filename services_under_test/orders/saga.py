@@ -86,17 +86,22 @@ class Saga:
         return None if outcome.ok else Failure(reason="confirm_failed")
 
     async def _step(self, order: Order, step: Step, send: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        before = order.effect_of(step)
+        if before is Effect.HAPPENED:
+            return Outcome(code="before", effect=before, detail="an earlier process has done it")
         attributes: Mapping[str, str | int] = {"saga.id": order.id, "saga.step": step}
         with self._host.telemetry.span(f"saga {step}", attributes=attributes) as mark:
             self._book.note(order.id, step, Effect.UNKNOWN)
             outcome = await send()
             effect = self._host.strategies.effect_of(outcome)
+            if effect is Effect.NONE and before is Effect.UNKNOWN:
+                # An earlier process may have got through; that this one did not even try does not take it back.
+                effect = Effect.UNKNOWN
             self._book.note(order.id, step, effect)
             if not outcome.ok:
                 mark.failed(outcome.code)
-                log.warning(
-                    "order %s: %s failed: %s %s; its effect: %s", order.id, step, outcome.code, outcome.detail, effect
-                )
+                why = f"{outcome.code} {outcome.detail}".rstrip()
+                log.warning("order %s: %s failed: %s; its effect: %s", order.id, step, why, effect)
         return outcome
 
     def _turn_back(self, order_id: str, failure: Failure) -> None:

@@ -106,7 +106,8 @@ def test_retry_does_not_forget_that_an_earlier_attempt_may_have_worked():
     lost = Outcome(code="timeout", effect=Effect.UNKNOWN)
     assert run([refused])[0].effect is Effect.NONE
     assert run([lost, refused])[0].effect is Effect.UNKNOWN
-    assert run([lost, of_status(402, {})])[0].effect is Effect.NONE
+    assert run([lost, of_status(402, {})])[0].effect is Effect.UNKNOWN
+    assert run([of_status(402, {})])[0].effect is Effect.NONE
 
 
 def breaker(clock: HandClock, kind: type[Breaker] = Breaker) -> Breaker:
