@@ -43,6 +43,13 @@ def test_a_refusal_is_not_retried(chaos: Chaos, status: int) -> None:
 
 
 @pytest.mark.chaos
+def test_a_refused_payment_is_not_retried(chaos: Chaos) -> None:
+    with chaos.fault(Status("orders -> payments", 400, operation=PAY)):
+        chaos.client("orders").post("/api/orders", json=ORDER)
+    chaos.check(chaos.policy(Retry, "orders -> payments", rules=["R4"]))
+
+
+@pytest.mark.chaos
 def test_retries_respect_the_total_deadline(chaos: Chaos) -> None:
     with chaos.fault(Hold("orders -> payments", operation=PAY)):
         chaos.client("orders").post("/api/orders", json=ORDER)

@@ -33,6 +33,8 @@ _PYTESTS_OWN = {
     "exceptiongroup",
     "tomli",
     "colorama",
+    "__main__",
+    "_distutils_hack",
     "pytest_chaos",
 }
 
