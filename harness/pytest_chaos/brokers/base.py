@@ -7,16 +7,19 @@ from an event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pytest_chaos.model.message import Message
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.registry import Registry
 
 TakePort = Callable[[], int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +104,32 @@ def recipe_for(kind: str) -> Recipe:
 def observer_for(kind: str, direct: str, options: Mapping[str, Any], *, name: str = "") -> Observer:
     """Make the observer of a broker; ``direct`` is its plan's, ``name`` what messages call it (else its kind)."""
     return recipes.get(kind).observe(name or kind, direct, options)
+
+
+class LoopThread:
+    """An event loop in a thread of its own: gives asynchronous client libraries to synchronous callers."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+        """Run a coroutine to its end; raises what it raises, and TimeoutError when it takes longer."""
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop).result()
+
+    def stop(self) -> None:
+        """Cancel what still runs and end the thread; safe to call twice."""
+        if not self._thread.is_alive():
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result(timeout=5.0)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -23,7 +23,8 @@ from pytest_chaos.parts import java
 from pytest_chaos.parts import kafka as part
 
 _FORMAT_S = 60.0
-# One node, a test's few messages: everything that makes a real cluster slow to start or large is turned down.
+# One node, a few messages: all that makes a real cluster slow or large is turned down. The session is short, since a
+# killed broker may not register again before the controller, which saw it alive, believes that it has gone (9 s).
 _TRIMS = """\
 num.network.threads=1
 num.io.threads=2
@@ -39,6 +40,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=300
 group.min.session.timeout.ms=100
 auto.create.topics.enable=true
 """

@@ -44,21 +44,10 @@ class RedisRecipe:
             else ("--appendonly", "no")
         )
         where = f"127.0.0.1:{port}"
+        # A process title is written over the environment, and with it over the run's mark that a sweep looks for.
+        options = ("--save", "", "--dir", str(home), "--daemonize", "no", "--set-proc-title", "no", *keep)
         return ProcessPlan(
-            command=(
-                str(program),
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                str(port),
-                "--save",
-                "",
-                "--dir",
-                str(home),
-                "--daemonize",
-                "no",
-                *keep,
-            ),
+            command=(str(program), "--bind", "127.0.0.1", "--port", str(port), *options),
             cwd=str(home),
             ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
             ports={"tcp": port},

@@ -1,0 +1,199 @@
+"""What was published to a RabbitMQ's exchanges, what waits in its queues, what was dead-lettered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+import urllib.parse
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from pytest_chaos.brokers._marks import body_text, correlation, lower, marker, text
+from pytest_chaos.brokers.base import LoopThread
+from pytest_chaos.brokers.rabbitmq.queues import Queues
+from pytest_chaos.errors import ChaosError
+from pytest_chaos.model.message import Message
+
+T = TypeVar("T")
+_CALL_S = 5.0
+_RETRY_S = 0.1
+_OWN = "pytest-chaos.observer."
+_QUEUE_LIFE_MS = 600_000
+
+
+class RabbitObserver:
+    """Consumes from a queue of its own, bound ``#`` to each declared exchange as soon as that exists.
+
+    Which message a consumer has acknowledged no broker tells: ``messages`` has ``published`` and ``dead``, ``backlog``
+    the counts.
+    """
+
+    def __init__(
+        self, name: str, direct: str, *, exchanges: tuple[str, ...], dead_letter_queues: tuple[str, ...], marker: str
+    ) -> None:
+        try:
+            import aio_pika  # noqa: PLC0415 - an extra
+        except ImportError as missing:
+            msg = f"{name}: to observe a RabbitMQ install the extra: pip install 'pytest-chaos[rabbitmq]'"
+            raise ChaosError(msg) from missing
+        self._library: Any = aio_pika
+        self._name = name
+        url = urllib.parse.urlsplit(direct)
+        told = urllib.parse.parse_qs(url.query)
+        self._url = urllib.parse.urlunsplit(url._replace(query=""))
+        self._queues = Queues(home=told["home"][0], dist_port=int(told["dist"][0])) if "dist" in told else None
+        self._exchanges = exchanges
+        self._dead = dead_letter_queues
+        self._pointer = marker
+        self._own = f"{_OWN}{os.getpid()}.{time.monotonic_ns()}"
+        self._thread: LoopThread | None = None
+        self._connection: Any = None
+        self._seen: list[Message] = []
+        self._dead_before: dict[str, int] = {}
+        self._number = 0
+
+    def begin(self) -> None:
+        """Start a window; raise ChaosError when the broker does not answer."""
+        self._ask(self._begin())
+
+    def messages(self) -> list[Message]:
+        """List what was published since ``begin``, and what lies in the dead letter queues since."""
+        return self._ask(self._messages())
+
+    def backlog(self) -> dict[str, int]:
+        """Count ready and unacknowledged messages a queue (dead letter queues aside); -1 when the node is away."""
+        found = self._queues.count() if self._queues is not None else None
+        if found is None:
+            return {"queues": -1}
+        return {
+            f"queue {name}": waiting.ready + waiting.unacked
+            for name, waiting in found.items()
+            if not name.startswith(_OWN) and name not in self._dead
+        }
+
+    def close(self) -> None:
+        """Remove the queue, disconnect and end the thread; safe to call twice."""
+        if self._queues is not None:
+            self._queues.close()
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        with contextlib.suppress(TimeoutError, OSError, self._library.exceptions.AMQPError):
+            thread.call(self._leave(), timeout_s=_CALL_S)
+        thread.stop()
+
+    def _ask(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._thread is None:
+            self._thread = LoopThread(f"observe-{self._name}")
+        try:
+            return self._thread.call(work, timeout_s=_CALL_S)
+        except (TimeoutError, OSError, self._library.exceptions.AMQPError) as wrong:
+            msg = f"{self._name}: its exchanges cannot be read: {str(wrong) or f'no answer within {_CALL_S:g} s'}"
+            raise ChaosError(msg) from wrong
+
+    async def _begin(self) -> None:
+        await self._connect()
+        await self._drain()
+        self._seen.clear()
+        self._dead_before = {queue: await self._depth(queue) for queue in self._dead}
+
+    async def _messages(self) -> list[Message]:
+        await self._connect()
+        await self._drain()
+        dead = [message for queue in self._dead for message in await self._read_dead(queue)]
+        return [*self._seen, *dead]
+
+    async def _connect(self) -> None:
+        if self._connection is not None:
+            return
+        # A robust connection comes back after a restart of the broker, with the queue, its bindings and the consumer.
+        connection = await self._library.connect_robust(self._url, timeout=_CALL_S, reconnect_interval=_RETRY_S)
+        channel = await connection.channel()
+        self._queue = await channel.declare_queue(self._own, durable=True, arguments={"x-expires": _QUEUE_LIFE_MS})
+        await self._queue.consume(self._take, no_ack=True)
+        self._connection = connection
+        bindings = [asyncio.create_task(self._bind(name)) for name in self._exchanges]
+        await asyncio.wait(bindings, timeout=_RETRY_S) if bindings else None
+        self._bindings = bindings
+
+    async def _bind(self, exchange: str) -> None:
+        """Bind as soon as the exchange is there: to declare it ourselves would fix its kind before its owner does."""
+        while True:
+            try:
+                async with self._connection.channel() as asking:
+                    await asking.get_exchange(exchange)
+            except (OSError, RuntimeError, self._library.exceptions.AMQPError):
+                await asyncio.sleep(_RETRY_S)
+                continue
+            await self._queue.bind(exchange, routing_key="#")
+            return
+
+    async def _drain(self) -> None:
+        """Wait until everything that the broker had for us by now has come: our own last message is behind it."""
+        self._number += 1
+        token = f"{self._own}:{self._number}"
+        arrived = self._awaited = asyncio.get_running_loop().create_future()
+        self._token = token
+        async with self._connection.channel() as channel:
+            note = self._library.Message(b"", message_id=token)
+            await channel.default_exchange.publish(note, routing_key=self._own)
+            await arrived
+
+    async def _take(self, incoming: Any) -> None:
+        if incoming.message_id is not None and incoming.message_id.startswith(_OWN):
+            if incoming.message_id == self._token and not self._awaited.done():
+                self._awaited.set_result(None)
+            return
+        self._seen.append(self._message(incoming, "published", incoming.exchange or incoming.routing_key or ""))
+
+    async def _depth(self, queue: str) -> int:
+        try:
+            async with self._connection.channel() as channel:
+                found = await channel.get_queue(queue)
+                return int(found.declaration_result.message_count or 0)
+        except self._library.exceptions.AMQPError:  # nobody has made it yet
+            return 0
+
+    async def _read_dead(self, name: str) -> list[Message]:
+        """Read without taking: what a channel got and did not acknowledge goes back when it closes, in its order."""
+        found: list[Message] = []
+        depth = await self._depth(name)
+        if not depth:
+            return found
+        async with self._connection.channel() as channel:
+            queue = await channel.get_queue(name)
+            for number in range(depth):
+                incoming = await queue.get(fail=False)
+                if incoming is None:
+                    break
+                if number >= self._dead_before.get(name, 0):
+                    found.append(self._message(incoming, "dead", name))
+        return found
+
+    def _message(self, incoming: Any, event: Any, channel: str) -> Message:
+        headers = lower(incoming.headers or {})
+        self._number += 1
+        return Message(
+            id=f"{self._name}:{channel}:{self._number}",
+            broker=self._name,
+            channel=channel,
+            event=event,
+            marker=marker(incoming.body, self._pointer) or text(incoming.message_id) or f"{channel}:{self._number}",
+            at_ns=time.monotonic_ns(),
+            key=text(incoming.routing_key),
+            correlation_id=correlation(headers, incoming.correlation_id),
+            traceparent=headers.get("traceparent", ""),
+            headers=headers,
+            body=body_text(incoming.body),
+        )
+
+    async def _leave(self) -> None:
+        if self._connection is None:
+            return
+        for binding in self._bindings:
+            binding.cancel()
+        await asyncio.gather(*self._bindings, return_exceptions=True)
+        await self._queue.delete(if_unused=False, if_empty=False)
+        await self._connection.close()
