@@ -70,6 +70,8 @@ async def says(path: Path, word: str) -> str:
 async def started(runtime: ProcessRuntime, run: NodeRun) -> RunningProcess:
     running = await runtime.start(run)
     await says(run.log, "up")
+    if FAMILY in run.command:
+        await says(run.log, "daemon")  # only then are those that made it gone
     return running
 
 
