@@ -137,7 +137,9 @@ class Http1Exchange(Exchange):
         """Sort bytes into the answer's ``parts``; give what lies behind its end, None after a switch."""
         while data and not self._answered_whole():
             if self._answer_body is not None:
+                self._answer_head = data  # is passed on unread, should it be no body
                 size, _ = self._answer_body.feed(data)
+                self._answer_head = b""
                 parts.append(data[:size])
                 data = data[size:]
                 continue

@@ -7,7 +7,6 @@ import re
 
 import httptools
 
-from pytest_chaos.wire.record import joined
 from pytest_chaos.wire.stub import Answer
 
 HEAD_LIMIT = 64 * 1024
@@ -80,12 +79,11 @@ class Body:
 
 
 class Head:
-    """A message's head: ``headers`` in order with lower-case names, ``fields`` the same joined."""
+    """A message's head; ``fields`` are its headers with lower-case names, repeats joined with a comma."""
 
-    __slots__ = ("fields", "headers", "keep_alive", "method", "status", "target")
+    __slots__ = ("fields", "keep_alive", "method", "status", "target")
 
     def __init__(self) -> None:
-        self.headers: list[tuple[str, str]] = []
         self.method = self.target = ""
         self.status = 0
         self.keep_alive = True
@@ -97,7 +95,8 @@ class Head:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
-        self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        key, text = name.lower().decode("latin-1"), value.decode("latin-1")
+        self.fields[key] = f"{self.fields[key]}, {text}" if key in self.fields else text
 
     @property
     def operation(self) -> str:
@@ -123,12 +122,12 @@ class Head:
             bare = self.status < _OK or self.status in (_NO_CONTENT, _NOT_MODIFIED) or request.method == "HEAD"
             if bare:
                 return Body()
-        coding = self.fields.get("transfer-encoding", "").lower()
-        if coding.rpartition(",")[2].strip() == "chunked":
+        coding, length = self.fields.get("transfer-encoding"), self.fields.get("content-length")
+        if coding is not None and coding.rpartition(",")[2].strip().lower() == "chunked":
             return Body(chunked=True)
-        if not coding and "content-length" in self.fields:
-            length = self.fields["content-length"].partition(",")[0]
-            if not length.strip().isdecimal():
+        if coding is None and length is not None:
+            length = length.partition(",")[0].strip()
+            if not length.isdecimal():
                 raise BadMessage
             return Body(length=int(length))
         return Body(until_close=request is not None)
@@ -141,7 +140,6 @@ def parse_request(raw: bytes) -> Head:
     _feed(parser, raw)
     head.method = parser.get_method().decode("latin-1")
     head.keep_alive = parser.should_keep_alive()
-    head.fields = joined(head.headers)
     return head
 
 
@@ -151,7 +149,6 @@ def parse_response(raw: bytes) -> Head:
     parser = httptools.HttpResponseParser(head)
     _feed(parser, raw)
     head.status = parser.get_status_code()
-    head.fields = joined(head.headers)
     return head
 
 

@@ -13,10 +13,13 @@ RESPONSE_HEADERS = frozenset(
     {"x-correlation-id", "retry-after", "content-type", "grpc-message", "grpc-retry-pushback-ms"}
 )
 _ALWAYS = ("id", "link", "connection", "reused", "protocol", "connected_ns", "started_ns")
-_SOMETIMES = (
-    "operation", "sent_ns", "forwarded_ns", "answered_ns", "ended_ns", "closed_by", "status", "grpc_status",
-    "upstream_status", "upstream_grpc_status", "error", "request_headers", "response_headers", "body_hash",
-    "request_bytes", "response_bytes", "marker", "faults",
+_TEXTS = (
+    "operation", "closed_by", "error", "request_headers", "response_headers", "body_hash", "request_bytes",
+    "response_bytes", "marker", "faults",
+)  # fmt: skip
+_NUMBERS = (
+    "sent_ns", "forwarded_ns", "answered_ns", "ended_ns", "status", "grpc_status", "upstream_status",
+    "upstream_grpc_status",
 )  # fmt: skip
 
 
@@ -27,7 +30,7 @@ class Record:
     handed to the callee (or the stub's work done); ``answered_ns``: first byte of the answer given to the caller.
     """
 
-    __slots__ = (*_ALWAYS, *_SOMETIMES)
+    __slots__ = (*_ALWAYS, *_TEXTS, *_NUMBERS)
 
     def __init__(
         self,
@@ -59,9 +62,11 @@ class Record:
     def as_json(self) -> dict[str, Any]:
         """Give the attempt's fields, leaving out what says nothing (as the model's codec does)."""
         row: dict[str, Any] = {name: getattr(self, name) for name in _ALWAYS}
-        for name in _SOMETIMES:
-            value = getattr(self, name)
-            if value or (value == 0 and name.endswith("status")):
+        for name in _TEXTS:
+            if value := getattr(self, name):
+                row[name] = value
+        for name in _NUMBERS:
+            if (value := getattr(self, name)) is not None:
                 row[name] = value
         return row
 

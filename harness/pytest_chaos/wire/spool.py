@@ -7,9 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pytest_chaos.wire.record import Record
+
+Row = Record | dict[str, Any]
+"""An attempt that has ended, or an effect or a hit with its ``k``."""
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 
 class Spool:
-    """Appends records to a file; not safe for threads. Raises OSError when the file cannot be written."""
+    """Appends rows to a file; not safe for threads. Raises OSError when the file cannot be written."""
 
     FLUSH_S = 0.05
     _FULL = 256 * 1024
@@ -17,19 +24,29 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._offset = os.fstat(self._file).st_size
+        self._rows: list[Row] = []
         self._lines: list[str] = []
         self._size = 0
 
-    def add(self, kind: str, record: dict[str, Any]) -> None:
-        """Append one record: ``a`` attempt, ``e`` effect, ``h`` hit; it is in the file after the next flush."""
-        line = json.dumps({"k": kind, **record}, separators=(",", ":"))
-        self._lines.append(line)
-        self._size += len(line)
+    def add(self, row: Row) -> bool:
+        """Append one row, which must not change any more; True when it is the first since the last encoding."""
+        self._rows.append(row)
+        return len(self._rows) == 1
+
+    def encode(self) -> None:
+        """Turn the rows so far into lines: little and often, so that no request waits for many of them."""
+        rows, self._rows = self._rows, []
+        for row in rows:
+            line = _encode({"k": "a", **row.as_json()} if isinstance(row, Record) else row)
+            self._lines.append(line)
+            self._size += len(line)
         if self._size > self._FULL:
             self.flush()
 
     def flush(self) -> int:
         """Write what is buffered and give the offset behind it, in bytes."""
+        if self._rows:
+            self.encode()
         if self._lines:
             data = memoryview(("\n".join(self._lines) + "\n").encode("ascii"))
             self._lines.clear()

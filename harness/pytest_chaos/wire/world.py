@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_chaos.wire.record import Record
-from pytest_chaos.wire.spool import Spool
+from pytest_chaos.wire.spool import Row, Spool
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Active, Step, Table
 
 
 class World:
     """The state of one wire process. ``tell`` sends an event to every control client."""
+
+    now = staticmethod(time.monotonic_ns)
+    """Gives CLOCK_MONOTONIC in ns."""
 
     def __init__(self, *, seed: int, spool: Spool) -> None:
         self.table = Table(seed)
@@ -29,11 +32,6 @@ class World:
         self._effects = itertools.count(1)
         self._waiting: dict[Active, dict[str, asyncio.Future[None]]] = {}
         self._flush: asyncio.TimerHandle | None = None
-
-    @staticmethod
-    def now() -> int:
-        """Give CLOCK_MONOTONIC in ns."""
-        return time.monotonic_ns()
 
     def connection_id(self) -> str:
         """Give the next connection's name."""
@@ -61,22 +59,23 @@ class World:
             return
         record.ended_ns = at_ns or self.now()
         record.error, record.closed_by = error, closed_by
-        self.append("a", record.as_json())
+        self.append(record)
 
     def effect(self, row: dict[str, Any]) -> None:
         """Put a stub's effect on the spool."""
-        self.append("e", {"id": f"e{next(self._effects)}", "source": "stub", "at_ns": self.now(), **row})
+        self.append({"k": "e", "id": f"e{next(self._effects)}", "source": "stub", "at_ns": self.now(), **row})
 
     def hit(self, active: Active, *, link: str, attempt: str) -> None:
         """Count that a rule acted, and put it on the spool."""
         at_ns = self.now()
         active.hit(at_ns)
         rule = active.rule
-        self.append("h", {"rule": rule.id, "fault": rule.fault, "link": link, "attempt": attempt, "at_ns": at_ns})
+        self.append({"k": "h", "rule": rule.id, "fault": rule.fault, "link": link, "attempt": attempt, "at_ns": at_ns})
 
-    def append(self, kind: str, row: dict[str, Any]) -> None:
-        """Put a record on the spool; it is in the file within 50 ms."""
-        self.spool.add(kind, row)
+    def append(self, row: Row) -> None:
+        """Put a row on the spool; it is encoded once the bytes at hand are sent, and in the file within 50 ms."""
+        if self.spool.add(row):
+            asyncio.get_running_loop().call_soon(self.spool.encode)
         if self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(self.spool.FLUSH_S, self._flushed)
 

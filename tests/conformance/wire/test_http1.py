@@ -220,3 +220,11 @@ def test_an_open_request_is_told_by_mark(wire, callee):
     sock.close()
     assert wire.attempts()[0]["id"] == open_["id"]
     assert wire.do("mark")["open"] == []
+
+
+def test_an_answer_that_stops_being_http_is_passed_on_to_its_last_byte(wire, tcp_callee, raw):
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnot a size\r\nrest"
+    sock = raw(wire.link(tcp_callee(lambda sock: (sock.recv(65536), sock.sendall(answer)))))
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_all(sock) == answer
+    assert wire.attempts()[0]["error"] == "truncated"

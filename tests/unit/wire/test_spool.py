@@ -21,7 +21,7 @@ def test_an_offset_lies_behind_everything_so_far(tmp_path_factory, steps):
             offset = spool.flush()
             assert [json.loads(line)["x"] for line in path.read_bytes()[:offset].splitlines()] == written
         else:
-            spool.add("h", {"x": step})
+            spool.add({"k": "h", "x": step})
             written.append(step)
     spool.close()
     assert len(path.read_bytes().splitlines()) == len(written)
@@ -30,7 +30,7 @@ def test_an_offset_lies_behind_everything_so_far(tmp_path_factory, steps):
 def test_a_spool_that_is_there_is_appended_to(tmp_path):
     (tmp_path / "s").write_text('{"k":"h"}\n')
     spool = Spool(tmp_path / "s")
-    spool.add("h", {})
+    spool.add({"k": "h"})
     assert spool.flush() == 20
     spool.close()
 
@@ -42,7 +42,7 @@ def test_a_record_reads_as_the_models_attempt(tmp_path):
     record.grpc_status, record.upstream_grpc_status, record.faults = 0, 0, ["f1"]
     record.request_headers = {"traceparent": "00-ü-b-01"}
     spool = Spool(tmp_path / "s")
-    spool.add("a", record.as_json())
+    spool.add(record)
     end = spool.flush()
     spool.close()
     (attempt,) = read(tmp_path / "s", 0, end).attempts
