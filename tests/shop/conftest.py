@@ -121,7 +121,7 @@ class Shop:
         return bool(moved == sum(row["amount_minor"] for row in confirmed) and sold * 500 == moved and held == 0)
 
 
-def _broker(kind: str, home: Path) -> Iterator[str]:
+def _broker(kind: str, home: Path) -> Iterator[tuple[str, int]]:
     ports: list[int] = []
 
     def take() -> int:
@@ -140,7 +140,7 @@ def _broker(kind: str, home: Path) -> Iterator[str]:
         )
     try:
         eventually(lambda: process.poll() is None and _listens(plan.ports["tcp"]), within_s=40)
-        yield recipe.address(f"127.0.0.1:{plan.ports['tcp']}")
+        yield recipe.address(f"127.0.0.1:{plan.ports['tcp']}"), process.pid
     finally:
         os.killpg(process.pid, 9)
         process.wait()
@@ -156,16 +156,24 @@ def _listens(port: int) -> bool:
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start Redis."""
-    yield from _broker("redis", tmp_path_factory.mktemp("redis") / "home")
+    for address, _ in _broker("redis", tmp_path_factory.mktemp("redis") / "home"):
+        yield address
 
 
 @pytest.fixture(scope="session")
 def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start RabbitMQ."""
-    yield from _broker("rabbitmq", tmp_path_factory.mktemp("rabbitmq") / "home")
+    for address, _ in _broker("rabbitmq", tmp_path_factory.mktemp("rabbitmq") / "home"):
+        yield address
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start Kafka."""
+def kafka_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """Start Kafka; give its address and its process id."""
     yield from _broker("kafka", tmp_path_factory.mktemp("kafka") / "home")
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_process: tuple[str, int]) -> str:
+    """Start Kafka; give its address."""
+    return kafka_process[0]

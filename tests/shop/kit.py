@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -145,6 +146,56 @@ class Stub:
         with self._lock:
             first = self.effects.setdefault(request.key or f"request-{request.number}", request)
         return 200, {"id": f"done-{first.number}"}
+
+
+class Relay:
+    """A TCP link to a broker that can be cut: connections are reset and new ones refused until it is mended."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self.port = free_port()
+        self._open: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self.mend()
+
+    def mend(self) -> None:
+        """Listen."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Reset everything and stop listening."""
+        listener, self._listener = self._listener, None
+        if listener:
+            # A thread in accept() keeps the port; it has to be woken.
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        while self._open:
+            self._end(self._open.pop())
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(self._target)
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        self._end(sink)
+        self._end(source)
+
+    @staticmethod
+    def _end(one: socket.socket) -> None:
+        with suppress(OSError):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 class Service:

@@ -5,7 +5,10 @@ Nothing is lost, every effect comes once, poison stops nobody. On real brokers.
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -238,3 +241,19 @@ def test_stream_entries_survive_their_consumer(
     assert len([request for request in warehouse.requests if request.key == key]) == 2
     ids = {request.headers["x-correlation-id"] for request in warehouse.requests}
     assert {"c-stream-1", "c-stream-2"} <= ids
+
+
+def test_a_broker_that_stands_still_loses_nothing(mesh: _Mesh, kafka_process: tuple[str, int]) -> None:
+    before = mesh.order()
+    eventually(lambda: mesh.kinds(before) == ["order.created", "order.confirmed"], within_s=15)
+    os.killpg(kafka_process[1], signal.SIGSTOP)
+    try:
+        during = mesh.order()
+        eventually(lambda: [row["count"] for row in mesh.orders.rows("outbox")] == [2])
+        time.sleep(1.5)
+    finally:
+        os.killpg(kafka_process[1], signal.SIGCONT)
+    eventually(
+        lambda: mesh.kinds(during) == ["order.created", "order.confirmed"] and _drained(mesh.orders), within_s=20
+    )
+    assert len({request.key for request in mesh.warehouse.requests}) == 4
