@@ -19,11 +19,13 @@ _NEVER_GIVEN = frozenset({"answer_lost", "reset", "status"})
 class Exchange(ABC):
     """A request and its answer. Without steps nothing here costs more than a look at two empty tuples."""
 
+    __slots__ = ("_task", "dropped", "ended", "gives", "plan", "record", "world")
+
     def __init__(self, world: World, record: Record, plan: Plan) -> None:
         self.world, self.record, self.plan = world, record, plan
         self.ended = False
         self._task: asyncio.Task[None] | None = None
-        self.gives = not any(step.kind in _NEVER_GIVEN for step in plan.response)
+        self.gives = not (plan.response and any(step.kind in _NEVER_GIVEN for step in plan.response))
         """False when nothing of the callee's answer will be given to the caller, unless the rule is lifted before."""
         self.dropped = False
         """Whether part of that answer has been thrown away already, so that it cannot be given any more."""

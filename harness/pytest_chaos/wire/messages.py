@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http
 import re
 
@@ -143,8 +144,12 @@ def parse_request(raw: bytes) -> Head:
     return head
 
 
+@functools.lru_cache(maxsize=256)
 def parse_response(raw: bytes) -> Head:
-    """Read an answer's head, up to and with its empty line; raise BadMessage when it is none."""
+    """Read an answer's head, up to and with its empty line; raise BadMessage when it is none.
+
+    Services give the same few heads again and again (their Date changes once a second), so they are remembered.
+    """
     head = Head()
     parser = httptools.HttpResponseParser(head)
     _feed(parser, raw)
