@@ -1,6 +1,7 @@
 """Every planted defect is found by its scenario, by a rule that it breaks, and nothing else fails without a reason.
 
-The stack stays warm: for each defect the defective service alone is restarted with it, and its scenario of ``chaos/`` is run.
+The stack stays warm: for each defect the defective service alone is restarted with it, and its scenario of ``chaos/``
+is run.
 """
 
 from __future__ import annotations

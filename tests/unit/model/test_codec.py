@@ -18,8 +18,15 @@ from pytest_chaos.model.verdict import RuleResult, Verdict
 
 def _attempt(number: int) -> Attempt:
     return Attempt(
-        id=f"a{number}", link="a -> b", connection="c1", reused=False, protocol="grpc", connected_ns=1, started_ns=number, faults=("f1",)
-    )  # fmt: skip
+        id=f"a{number}",
+        link="a -> b",
+        connection="c1",
+        reused=False,
+        protocol="grpc",
+        connected_ns=1,
+        started_ns=number,
+        faults=("f1",),
+    )
 
 
 def test_a_record_with_everything_nested_comes_back_equal() -> None:
