@@ -125,11 +125,20 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
             one.shutdown(socket.SHUT_RDWR)
 
 
+_CLAIMS: list[socket.socket] = []
+
+
 def take_port() -> int:
+    """Give a free port, claimed as keepers claim theirs: a broker's port must stay free while it is down."""
     while True:
         port = random.randint(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError):
+            claim.bind(f"\0pytest-chaos-port-{port}")
+            with socket.create_server(("127.0.0.1", port)):
+                _CLAIMS.append(claim)
+                return port
+        claim.close()
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +151,8 @@ def broker(request, tmp_path_factory):
     running.start()
     yield running
     running.close()
+    while _CLAIMS:
+        _CLAIMS.pop().close()
     assert running.family() == []
 
 

@@ -89,7 +89,8 @@ class RabbitObserver:
             self._thread = LoopThread(f"observe-{self._name}")
         try:
             return self._thread.call(work, timeout_s=_CALL_S)
-        except (TimeoutError, OSError, self._library.exceptions.AMQPError) as wrong:
+        except (TimeoutError, OSError, RuntimeError, self._library.exceptions.AMQPError) as wrong:
+            # RuntimeError is what aio-pika says of a connection that went away between two of its own steps.
             msg = f"{self._name}: its exchanges cannot be read: {str(wrong) or f'no answer within {_CALL_S:g} s'}"
             raise ChaosError(msg) from wrong
 
@@ -107,6 +108,7 @@ class RabbitObserver:
 
     async def _connect(self) -> None:
         if self._connection is not None:
+            await self._connection.connected.wait()  # after a restart of the broker it comes back by itself
             return
         # A robust connection comes back after a restart of the broker, with the queue, its bindings and the consumer.
         connection = await self._library.connect_robust(self._url, timeout=_CALL_S, reconnect_interval=_RETRY_S)
