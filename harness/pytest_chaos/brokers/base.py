@@ -8,6 +8,7 @@ from an event loop.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,30 @@ class ProcessPlan:
     upstreams: dict[str, str]
     direct: str
     daemons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerPlan:
+    """How one broker is started from an image, the public one or one that is laid out like it.
+
+    ``command`` goes to the image's entry point, ``env`` comes on top of the image's own; the rest is as in a
+    :class:`ProcessPlan`, with the container's address. ``version`` is a command whose output, run in the container,
+    holds the version; empty when ``Recipe.version`` asks the broker itself.
+    """
+
+    command: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    ready: ReadySpec
+    ports: dict[str, int]
+    upstreams: dict[str, str]
+    direct: str
+    version: tuple[str, ...] = ()
+
+    @staticmethod
+    def version_in(output: str) -> str:
+        """Give the first version number in a command's output, or the empty string."""
+        found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", output)
+        return found[0] if found else ""
 
 
 class Observer(Protocol):
@@ -78,6 +103,10 @@ class Recipe(Protocol):
         ``links`` maps each link to the ``host:port`` that its caller is told; ``take_port`` gives a free loopback port.
         Called again (a lost race for a port) it keeps the broker's data.
         """
+        ...
+
+    def contain(self, node: NodeSpec, *, host: str, container: str, links: Mapping[str, str]) -> ContainerPlan:
+        """Say how to start in a container called ``container`` whose address is ``host``; ``links`` as in prepare."""
         ...
 
     def address(self, host_port: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from pytest_chaos.errors import PartMissing
+from pytest_chaos.keeper.contained import ContainerLauncher
 from pytest_chaos.keeper.desk import Desk
 from pytest_chaos.keeper.fingerprint import fingerprint
 from pytest_chaos.keeper.home import RunHome
-from pytest_chaos.keeper.launching import Launcher
+from pytest_chaos.keeper.launching import Launcher, Receive
 from pytest_chaos.keeper.ledger import Ledger
 from pytest_chaos.keeper.mesh import Mesh
 from pytest_chaos.keeper.otlp import Otlp
@@ -19,6 +20,7 @@ from pytest_chaos.keeper.toxics import Toxics
 from pytest_chaos.keeper.traffic import SpoolTraffic
 from pytest_chaos.model.plan import StackSpec
 from pytest_chaos.runtimes.base import Runtime
+from pytest_chaos.runtimes.containers import ContainerRuntime
 from pytest_chaos.runtimes.processes import ProcessRuntime
 from pytest_chaos.runtimes.reaper import Reaper
 
@@ -26,15 +28,23 @@ from pytest_chaos.runtimes.reaper import Reaper
 class Built:
     """Everything that serves one stack."""
 
-    def __init__(self, home: RunHome, spec: StackSpec, runtime: Runtime, on_death: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        home: RunHome,
+        spec: StackSpec,
+        runtime: Runtime,
+        on_death: Callable[[str], None],
+        launcher: Callable[[RunHome, Receive], Launcher] = Launcher,
+    ) -> None:
         self.spec = spec
+        self._runtime = runtime
         self.mesh = Mesh(home, self._on_wire_event, on_death)
         self.ledger = Ledger(home.ledger)
         self._otlp = Otlp(home.spans_spool)
-        launcher = Launcher(home, self._otlp.start)
+        self._launcher = launcher(home, self._otlp.start)
         self.traffic = SpoolTraffic(home.attempts_spool, lambda: self.mesh.call("mark"))
-        toxics = Toxics(home, runtime, launcher.pool, self.traffic.between, on_death)
-        self.stack = Stack(home, runtime, self.mesh, launcher, toxics)
+        toxics = Toxics(home, runtime, self._launcher.pool, self._launcher.toxiproxy, self.traffic.between, on_death)
+        self.stack = Stack(home, runtime, self.mesh, self._launcher, toxics)
         self.desk = Desk(self.ledger, self.mesh, self.stack, toxics.step)
         self._prints: dict[str, str] = {}
 
@@ -44,6 +54,7 @@ class Built:
 
     async def up(self, spec: StackSpec, environ: dict[str, str], progress: Callable[[str], None]) -> None:
         """Start what does not run, anew what has changed; raise StackError."""
+        self._launcher.listen_host = self._otlp.host = await self._runtime.open()
         receiving = asyncio.create_task(self._otlp.start(), name="otlp") if spec.otlp else None
         prints = {node.name: fingerprint(node, spec, environ) for node in spec.nodes}
         for name, old in self._prints.items():
@@ -73,11 +84,12 @@ class Built:
 
 
 def build(home: RunHome, spec: StackSpec, reaper: Reaper, on_death: Callable[[str], None]) -> Built:
-    """Choose the runtime and put the pieces together; raise PartMissing for a runtime that is not here."""
-    if spec.runtime != "processes":
-        msg = f"--chaos-runtime={spec.runtime}: nodes run as local processes only; use --chaos-runtime=processes"
-        raise PartMissing(msg)
-    return Built(home, spec, ProcessRuntime(home.run_id, reaper), on_death)
+    """Choose the runtime and put the pieces together."""
+    here = ProcessRuntime(home.run_id, reaper)
+    if spec.runtime == "processes":
+        return Built(home, spec, here, on_death)
+    runtime = ContainerRuntime(home.run_id, here, spec.images)
+    return Built(home, spec, runtime, on_death, functools.partial(ContainerLauncher, runtime))
 
 
 def _shape(spec: StackSpec) -> object:

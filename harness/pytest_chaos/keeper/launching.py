@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_chaos.brokers.base import ProcessPlan, recipe_for
 from pytest_chaos.errors import StackError
+from pytest_chaos.injectors.toxiproxy import ServerPlan, server_plan
 from pytest_chaos.keeper import wiring
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.node import Launch
@@ -23,12 +24,12 @@ Receive = Callable[[], Awaitable[dict[str, int]]]
 class Launcher:
     """Resolves starts, and remembers each node's ports, so that a restart finds the same ones.
 
-    ``direct`` maps each broker to where it listens for the harness itself, off the links.
+    ``direct`` maps each broker to where it listens for the harness itself, off the links; ``listen_host`` is this
+    host's address as nodes reach it.
     """
 
-    listen_host = "127.0.0.1"
-
     def __init__(self, home: RunHome, receive: Receive) -> None:
+        self.listen_host = "127.0.0.1"
         self.spec = StackSpec(nodes=(), links=())
         self.environ: dict[str, str] = {}
         self.addresses: Mapping[str, str] = {}
@@ -43,33 +44,43 @@ class Launcher:
         """Give all that a start of this node needs; raise PartMissing or StackError when it cannot start here."""
         if node.kind == "broker":
             return await self._broker(node)
-        if not node.command:
-            msg = f"{node.name}: it has no command to run as a process: give it one, or use --chaos-runtime=containers"
-            raise StackError(msg)
-        if node.name not in self._ports:
-            self._ports[node.name] = {name: self.pool.take() for name in node.ports}
-        ports = self._ports[node.name]
-        env = wiring.inherited(self.environ)
+        run = await self._prepare(node)
+        ports, host = self._ports_of(node), self.host(node.name)
+        env = dict(run.env)
         if node.kind == "service" and self.spec.otlp:
-            env.update(wiring.telemetry(node.name, await self._receive()))
+            env.update(wiring.telemetry(node.name, await self._receive(), host=self.listen_host))
         env.update(
             wiring.resolve(
-                node, self.spec.links, reach=self._reach, ports=ports, data=self._data(node), override=override
+                node,
+                self.spec.links,
+                reach=self._reach,
+                ports=ports,
+                data=self.data(node),
+                override=override,
+                host=host,
             )
-        )
-        run = NodeRun(
-            name=node.name,
-            run_id=self._home.run_id,
-            command=node.command,
-            env=env,
-            cwd=str(Path(self.spec.project, node.cwd)),
-            log=self._home.node_log(node.name),
-            ports=dict(ports),
         )
         inward = [link for link in self.spec.links if link.callee == node.name and link.port in ports]
         return Launch(
-            run=run, ready=node.ready, upstreams={link.name: f"127.0.0.1:{ports[link.port]}" for link in inward}
+            run=replace(run, env=env, ports=dict(ports)),
+            ready=node.ready,
+            upstreams={link.name: f"{host}:{ports[link.port]}" for link in inward},
         )
+
+    def host(self, node: str) -> str:
+        """Give the address that a node listens on."""
+        del node
+        return "127.0.0.1"
+
+    def data(self, node: NodeSpec) -> Path:
+        """Give the folder that a node is told to keep its files in."""
+        data = self._home.data(node.name)
+        data.mkdir(parents=True, exist_ok=True)
+        return data
+
+    async def toxiproxy(self, environ: Mapping[str, str]) -> ServerPlan:
+        """Say how the byte-level engine is started; raise PartMissing when it cannot be had."""
+        return server_plan(environ, self.pool.take())
 
     def forget(self, name: str) -> None:
         """Let a node's next start have other ports."""
@@ -84,17 +95,36 @@ class Launcher:
         plan = self._plans.get(name)
         return dict(plan.ports) if plan is not None else dict(self._ports.get(name, {}))
 
-    def version(self, node: NodeSpec) -> str:
-        """Give the version that a broker reports itself, or the empty string; blocks."""
+    async def version(self, node: NodeSpec) -> str:
+        """Give the version that a broker reports itself, or the empty string."""
         direct = self.direct.get(node.name)
-        return recipe_for(node.broker).version(direct, self.environ) if direct else ""
+        return await asyncio.to_thread(recipe_for(node.broker).version, direct, self.environ) if direct else ""
+
+    async def _prepare(self, node: NodeSpec) -> NodeRun:
+        """Give a start with what does not depend on the topology: the program and the environment it is born into."""
+        if not node.command:
+            msg = f"{node.name}: it has no command to run as a process: give it one, or use --chaos-runtime=containers"
+            raise StackError(msg)
+        return NodeRun(
+            name=node.name,
+            run_id=self._home.run_id,
+            command=node.command,
+            env=wiring.inherited(self.environ),
+            cwd=str(Path(self.spec.project, node.cwd)),
+            log=self._home.node_log(node.name),
+        )
+
+    def _ports_of(self, node: NodeSpec) -> dict[str, int]:
+        if node.name not in self._ports:
+            self._ports[node.name] = {name: self.pool.take() for name in node.ports}
+        return self._ports[node.name]
 
     async def _broker(self, node: NodeSpec) -> Launch:
         if node.name not in self._plans:
             links = {link.name: self.addresses[link.name] for link in self.spec.links if link.callee == node.name}
             recipe = recipe_for(node.broker)
             self._plans[node.name] = await asyncio.to_thread(
-                recipe.prepare, node, self._data(node), links, self.environ, self.pool.take
+                recipe.prepare, node, self.data(node), links, self.environ, self.pool.take
             )
         plan = self._plans[node.name]
         self.direct[node.name] = plan.direct
@@ -113,8 +143,3 @@ class Launcher:
         node = self.spec.node(callee)
         address = self.addresses[link]
         return recipe_for(node.broker).address(address) if node.kind == "broker" else address
-
-    def _data(self, node: NodeSpec) -> Path:
-        data = self._home.data(node.name)
-        data.mkdir(parents=True, exist_ok=True)
-        return data

@@ -157,7 +157,7 @@ class Stack:
             "runtime": self._runtime.name,
             "links": dict(self.mesh.addresses),
             "engines": self._toxics.engines(self.spec),
-            "ports": {node.name: {name: f"127.0.0.1:{port}" for name, port in node.ports.items()} for node in nodes},
+            "ports": {node.name: self._ports(node) for node in nodes},
             "direct": {
                 name: where for name, where in self.launcher.direct.items() if self.nodes[name].state != "missing"
             },
@@ -165,7 +165,7 @@ class Stack:
             "logs": {node.name: str(self.home.node_log(node.name)) for node in nodes},
             "parts": [
                 *self._toxics.parts(),
-                self._part("wire", "wire", self.mesh.pid, ""),
+                {**self._part("wire", "wire", self.mesh.pid, ""), "runtime": "processes"},
                 *map(self._node_part, nodes),
             ],
         }
@@ -200,7 +200,7 @@ class Stack:
 
     async def _ask_version(self, node: Node) -> None:
         if node.state == "ready" and node.name not in self._versions:
-            self._versions[node.name] = await asyncio.to_thread(self.launcher.version, node.spec)
+            self._versions[node.name] = await self.launcher.version(node.spec)
 
     def _title(self, node: Node) -> str:
         return f"{node.spec.broker} {node.name}" if node.spec.broker else node.name
@@ -209,6 +209,10 @@ class Stack:
         told = NodeEvent(id=f"n{next(self._numbers)}", node=node, event=event, at_ns=time.monotonic_ns(), detail=detail)
         self.events.append(told)
         self.on_event(told)
+
+    def _ports(self, node: Node) -> dict[str, str]:
+        host = self.launcher.host(node.name)
+        return {name: f"{host}:{port}" for name, port in node.ports.items()}
 
     def _node_part(self, node: Node) -> dict[str, Any]:
         running = node.running

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from pytest_chaos.errors import FaultError, PartMissing
 from pytest_chaos.injectors.base import Step
-from pytest_chaos.injectors.toxiproxy import ServerPlan, Toxiproxy, Traffic, server_plan
+from pytest_chaos.injectors.toxiproxy import ServerPlan, Toxiproxy, Traffic
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.ports import Ports
 from pytest_chaos.keeper.ready import last_lines, wait_ready
@@ -18,17 +18,26 @@ from pytest_chaos.runtimes.base import NodeRun, Running, Runtime
 
 TOXIPROXY = "+toxiproxy"
 _START_S = 10.0
+Planner = Callable[[Mapping[str, str]], Awaitable[ServerPlan]]
+"""Says how the engine is started here; raises PartMissing when it cannot be had."""
 
 
 class Toxics:
     """The byte-level engine of a stack; nothing of it runs until a link needs it."""
 
     def __init__(
-        self, home: RunHome, runtime: Runtime, pool: Ports, traffic: Traffic, on_death: Callable[[str], None]
+        self,
+        home: RunHome,
+        runtime: Runtime,
+        pool: Ports,
+        planner: Planner,
+        traffic: Traffic,
+        on_death: Callable[[str], None],
     ) -> None:
         self._home = home
         self._runtime = runtime
         self._pool = pool
+        self._planner = planner
         self._traffic = traffic
         self._on_death = on_death
         self._plan: ServerPlan | None = None
@@ -48,14 +57,20 @@ class Toxics:
         if not self._wanted or self._engine is not None:
             return {}
         try:
-            self._plan = server_plan(environ, self._pool.take())
+            self._plan = await self._planner(environ)
         except PartMissing as missing:
             self._missing = str(missing)
             progress(f"toxiproxy: cannot be had: {missing}")
             return {"toxiproxy": self._missing}
         self._env = dict(environ)
         self._running = await self._launch(self._plan)
-        self._engine = Toxiproxy(self._plan.address, restart=self._restart, traffic=self._traffic)
+        self._engine = Toxiproxy(
+            self._plan.address,
+            restart=self._restart,
+            traffic=self._traffic,
+            listen=self._plan.listen,
+            host=self._plan.host,
+        )
         self._version = await self._engine.version()
         progress(f"toxiproxy {self._version}: ready")
         return {}
@@ -98,6 +113,7 @@ class Toxics:
                 "runtime": self._runtime.name,
                 "address": self._plan.address,
                 "pid": self._running.pid,
+                "container": self._running.container,
             }
         ]
 
@@ -111,7 +127,8 @@ class Toxics:
             name=TOXIPROXY,
             run_id=self._home.run_id,
             command=plan.command,
-            env=self._env,
+            image=plan.image,
+            env={} if plan.image else self._env,
             log=log,
             ports={"api": plan.port},
         )

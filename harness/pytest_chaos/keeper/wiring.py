@@ -28,11 +28,14 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def telemetry(node: str, ports: Mapping[str, int]) -> dict[str, str]:
-    """Give the OpenTelemetry settings that send a service's spans soon and drop none; by gRPC where there is one."""
+def telemetry(node: str, ports: Mapping[str, int], *, host: str = "127.0.0.1") -> dict[str, str]:
+    """Give the OpenTelemetry settings that send a service's spans soon and drop none; by gRPC where there is one.
+
+    ``host`` is where the receiver listens for this service.
+    """
     protocol = "grpc" if "grpc" in ports else "http"
     return {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports[protocol]}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{host}:{ports[protocol]}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc" if protocol == "grpc" else "http/protobuf",
         "OTEL_SERVICE_NAME": node,
         "OTEL_BSP_SCHEDULE_DELAY": "100",

@@ -82,6 +82,12 @@ class Runtime(Protocol):
 
     name: str
 
+    async def open(self) -> str:
+        """Make what all nodes share; give this host's address as nodes reach it. Called before any start."""
+
+    def host(self, node: str) -> str:
+        """Give the address that a node listens on, seen from this host and from other nodes, restarts included."""
+
     async def start(self, run: NodeRun) -> Running:
         """Start a node; raise StackError when it cannot even begin (no such command, no such image)."""
 

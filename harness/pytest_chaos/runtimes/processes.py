@@ -16,6 +16,7 @@ from pytest_chaos.runtimes.base import NODE_MARK, RUN_MARK, Exit, NodeRun
 from pytest_chaos.runtimes.procfs import Process
 from pytest_chaos.runtimes.reaper import Reaper, die_with_parent
 
+_HOST = "127.0.0.1"
 _LOOK_EVERY_S = 0.01
 _KILL_DEADLINE_S = 10.0
 _PAUSE_ROUNDS = 20
@@ -29,6 +30,15 @@ class ProcessRuntime:
     def __init__(self, run_id: str, reaper: Reaper) -> None:
         self._run_id = run_id
         self._reaper = reaper
+
+    async def open(self) -> str:
+        """Give loopback: processes share this host."""
+        return _HOST
+
+    def host(self, node: str) -> str:
+        """Give loopback, whatever the node."""
+        del node
+        return _HOST
 
     async def start(self, run: NodeRun) -> RunningProcess:
         """Start a command in a session of its own; raise StackError when there is no such command or folder."""
@@ -87,7 +97,7 @@ class RunningProcess:
 
     def address(self, port: str) -> str:
         """Give ``127.0.0.1:port`` of a port by its name."""
-        return f"127.0.0.1:{self._run.ports[port]}"
+        return f"{_HOST}:{self._run.ports[port]}"
 
     async def stop(self, *, grace_s: float) -> None:
         """SIGTERM to the group, then SIGKILL to what is left after ``grace_s`` seconds."""

@@ -1,4 +1,4 @@
-"""An OTLP receiver on loopback: traces over HTTP (protobuf, JSON, gzip) and, where grpcio is installed, over gRPC.
+"""An OTLP receiver on this host: traces over HTTP (protobuf, JSON, gzip) and, where grpcio is installed, over gRPC.
 
 Nothing is parsed here: the body goes to the spool as it came, with its arrival time, and is decoded when a test asks.
 Logs and metrics are accepted and dropped, so that exporters do not retry them.
@@ -36,15 +36,18 @@ class Receiver:
         self._http: _HttpServer | None = None
         self._grpc: Any = None
 
-    def start(self) -> dict[str, int]:
-        """Listen on free loopback ports; give ``{"http": port, "grpc": port}``, no ``grpc`` without grpcio."""
+    def start(self, host: str = _HOST) -> dict[str, int]:
+        """Listen on free ports of loopback, or of the containers' gateway; give ``{"http": port, "grpc": port}``.
+
+        There is no ``grpc`` without grpcio.
+        """
         spool = self._spool = SpoolWriter(self._path)
-        self._http = _HttpServer((_HOST, 0), _Handler)
+        self._http = _HttpServer((host, 0), _Handler)
         self._http.spool = spool
         threading.Thread(target=self._http.serve_forever, args=(0.1,), name="otlp-http", daemon=True).start()
         ports = {"http": int(self._http.server_address[1])}
         if importlib.util.find_spec("grpc") is not None:
-            self._grpc, ports["grpc"] = _serve_grpc(spool)
+            self._grpc, ports["grpc"] = _serve_grpc(spool, host)
         return ports
 
     def offset(self) -> int:
@@ -64,7 +67,7 @@ class Receiver:
             self._spool.close()
 
 
-def _serve_grpc(spool: SpoolWriter) -> tuple[Any, int]:
+def _serve_grpc(spool: SpoolWriter, host: str) -> tuple[Any, int]:
     import grpc  # noqa: PLC0415 - an extra
 
     def export(body: bytes, _context: object) -> bytes:
@@ -87,7 +90,7 @@ def _serve_grpc(spool: SpoolWriter) -> tuple[Any, int]:
 
     options = [("grpc.max_receive_message_length", _LIMIT), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(2, "otlp-grpc"), handlers=[Otlp()], options=options)
-    port = server.add_insecure_port(f"{_HOST}:0")
+    port = server.add_insecure_port(f"{host}:0")
     server.start()
     return server, int(port)
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import Observer, ProcessPlan, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, TakePort, recipes
 from pytest_chaos.errors import StackError
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
@@ -44,6 +44,23 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=300
 group.min.session.timeout.ms=100
 auto.create.topics.enable=true
+"""
+
+_DATA = "/pytest-chaos"
+# What an image must have: a shell, java and Kafka's jars in /opt/kafka/libs, as apache/kafka has. A formatted folder
+# and an archive of classes are used where they are there; the archive needs the class path in a fixed order.
+_START = f"""\
+printf %s "$CHAOS_PROPERTIES" > {_DATA}/server.properties
+jars=$(ls /opt/kafka/libs/*.jar | LC_ALL=C sort | tr '\\n' ':')
+jars=${{jars%:}}
+if [ ! -d {_DATA}/log ] && [ -d /opt/kafka/template ]; then cp -r /opt/kafka/template {_DATA}/log; fi
+if [ ! -d {_DATA}/log ]; then
+  java $CHAOS_JVM -cp "$jars" kafka.tools.StorageTool format -t "$CHAOS_CLUSTER" -c {_DATA}/server.properties || exit
+fi
+archive=/opt/kafka/app.jsa
+if [ -f $archive ]; then CHAOS_JVM="-XX:SharedArchiveFile=$archive -Xshare:auto -Xlog:disable $CHAOS_JVM"; fi
+CHAOS_JVM="-Dorg.slf4j.simpleLogger.defaultLogLevel=warn $CHAOS_JVM"
+exec java $CHAOS_JVM -cp "$jars" kafka.Kafka {_DATA}/server.properties
 """
 
 
@@ -102,6 +119,23 @@ class KafkaRecipe:
             direct=f"127.0.0.1:{ports['tcp']}",
         )
 
+    def contain(self, node: NodeSpec, *, host: str, container: str, links: Mapping[str, str]) -> ContainerPlan:
+        """Give a start from the image's jars with this configuration; its log folder is formatted by the first one."""
+        del container
+        ports = {"tcp": 9092, "controller": 9093, **{f"l{number}": 19_100 + number for number in range(len(links))}}
+        config = _config(
+            Path(_DATA, "log"), ports, list(links.values()), int(node.options.get("partitions", 1)), host=host
+        )
+        return ContainerPlan(
+            command=("sh", "-c", _START),
+            env={"CHAOS_PROPERTIES": config, "CHAOS_JVM": " ".join(part.JVM_OPTIONS), "CHAOS_CLUSTER": _cluster_id()},
+            ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
+            ports=ports,
+            upstreams={link: f"{host}:{ports[f'l{number}']}" for number, link in enumerate(links)},
+            direct=f"{host}:{ports['tcp']}",
+            version=("sh", "-c", "ls /opt/kafka/libs/kafka-clients-*.jar"),
+        )
+
     def address(self, host_port: str) -> str:
         """Give the bootstrap server of a link."""
         return host_port
@@ -118,11 +152,13 @@ class KafkaRecipe:
         return KafkaObserver(name, direct, tuple(options.get("topics", ())), str(options.get("marker", "/id")))
 
 
-def _config(log: Path, ports: Mapping[str, int], advertised: Sequence[str], partitions: int) -> str:
+def _config(
+    log: Path, ports: Mapping[str, int], advertised: Sequence[str], partitions: int, *, host: str = "127.0.0.1"
+) -> str:
     names = [f"L{number}" for number in range(len(advertised))]
-    listening = [f"{name}://127.0.0.1:{ports[name.lower()]}" for name in names]
+    listening = [f"{name}://{host}:{ports[name.lower()]}" for name in names]
     told = [f"{name}://{address}" for name, address in zip(names, advertised, strict=True)]
-    admin = f"ADMIN://127.0.0.1:{ports['tcp']}"
+    admin = f"ADMIN://{host}:{ports['tcp']}"
     controller = f"127.0.0.1:{ports['controller']}"
     plain = ",".join(f"{name}:PLAINTEXT" for name in ("ADMIN", "CTRL", *names))
     return (
@@ -140,9 +176,8 @@ def _lay_out(log: Path, warm: part.Warm, tool: Sequence[str], config: Path) -> N
     if warm.template is not None:
         shutil.copytree(warm.template, log)
         return
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     done = subprocess.run(
-        [*tool, "format", "-t", cluster, "-c", str(config)],
+        [*tool, "format", "-t", _cluster_id(), "-c", str(config)],
         capture_output=True,
         text=True,
         timeout=_FORMAT_S,
@@ -151,6 +186,10 @@ def _lay_out(log: Path, warm: part.Warm, tool: Sequence[str], config: Path) -> N
     if done.returncode:
         msg = f"Kafka's log folder {log} could not be formatted: {(done.stderr or done.stdout).strip()[-400:]}"
         raise StackError(msg)
+
+
+def _cluster_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 recipes.register("kafka")(KafkaRecipe())

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import Observer, ProcessPlan, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, TakePort, recipes
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
 from pytest_chaos.parts import rabbitmq as part
 
 _ASK_S = 5.0
+_PORT = 5672
 # Schedulers that spin while idle would take a core from the services that are measured.
 _CALM = "+sbwt none +sbwtdcpu none +sbwtdio none"
 
@@ -63,6 +64,24 @@ class RabbitRecipe:
             upstreams=dict.fromkeys(links, where),
             direct=f"{self.address(where)}?{query}",
             daemons=("erl_child_setup", "inet_gethost"),
+        )
+
+    def contain(self, node: NodeSpec, *, host: str, container: str, links: Mapping[str, str]) -> ContainerPlan:
+        """Give the settings of an image's own entry point; the database keeps its place in the image."""
+        where = f"{host}:{_PORT}"
+        query = urllib.parse.urlencode({"container": container})
+        return ContainerPlan(
+            command=("rabbitmq-server",),
+            env={
+                # The name is part of the database, so it must not hang on the container's.
+                "RABBITMQ_NODENAME": part.NODE_NAME,
+                "RABBITMQ_LOGS": "-",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _CALM,
+            },
+            ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
+            ports={"tcp": _PORT},
+            upstreams=dict.fromkeys(links, where),
+            direct=f"{self.address(where)}?{query}",
         )
 
     def address(self, host_port: str) -> str:

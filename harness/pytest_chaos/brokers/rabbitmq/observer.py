@@ -43,7 +43,11 @@ class RabbitObserver:
         url = urllib.parse.urlsplit(direct)
         told = urllib.parse.parse_qs(url.query)
         self._url = urllib.parse.urlunsplit(url._replace(query=""))
-        self._queues = Queues(home=told["home"][0], dist_port=int(told["dist"][0])) if "dist" in told else None
+        self._queues: Queues | None = None
+        if "dist" in told:
+            self._queues = Queues(home=told["home"][0], dist_port=int(told["dist"][0]))
+        elif "container" in told:
+            self._queues = Queues(container=told["container"][0])
         self._exchanges = exchanges
         self._dead = dead_letter_queues
         self._pointer = marker

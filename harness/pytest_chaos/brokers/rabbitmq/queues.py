@@ -17,6 +17,8 @@ from pytest_chaos.parts.rabbitmq import NODE_NAME
 
 _ANSWER_S = 3.0
 _START_S = 10.0
+# Where the images keep the cookie.
+_HOME = "/var/lib/rabbitmq"
 _PROGRAM = """
 Node = '%s',
 Say = fun(Row) ->
@@ -49,11 +51,16 @@ class Waiting:
 
 
 class Queues:
-    """Counts what waits in every queue of a node; ``home`` (its cookie) and ``dist_port`` are the node's."""
+    """Counts what waits in every queue of a node.
 
-    def __init__(self, *, home: str, dist_port: int) -> None:
+    Of a local node ``home`` (its cookie) and ``dist_port`` are told; else the name of its ``container``, where the
+    process then runs (through Docker's command line tool).
+    """
+
+    def __init__(self, *, home: str = "", dist_port: int = 0, container: str = "") -> None:
         self._home = home
         self._dist_port = dist_port
+        self._container = container
         self._process: subprocess.Popen[bytes] | None = None
 
     def count(self) -> dict[str, Waiting] | None:
@@ -87,15 +94,20 @@ class Queues:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.close()
-        program = shutil.which("erl")
+        program = shutil.which("docker" if self._container else "erl")
         if program is None:
             return None
+        network: list[str] = []
+        command = [program]
+        if self._container:
+            command += ["exec", "-i", "-e", f"HOME={_HOME}", self._container, "erl"]
+        else:
+            network = f"-start_epmd false -erl_epmd_port {self._dist_port} -dist_listen false".split()
         name = f"observer{os.getpid()}-{id(self) & 0xFFFFFF:x}@localhost"
-        network = f"-start_epmd false -erl_epmd_port {self._dist_port} -dist_listen false"
-        argv = [program, "-noshell", "-hidden", "-sname", name, *network.split(), "+S", "1:1", "+sbwt", "none"]
+        command += ["-noshell", "-hidden", "-sname", name, *network, "+S", "1:1", "+sbwt", "none"]
         self._process = subprocess.Popen(
-            [*argv, "-eval", _PROGRAM % NODE_NAME],
-            env={**os.environ, "HOME": self._home},
+            [*command, "-eval", _PROGRAM % NODE_NAME],
+            env={**os.environ, "HOME": self._home} if self._home else None,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

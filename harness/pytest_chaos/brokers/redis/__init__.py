@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import Observer, ProcessPlan, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, TakePort, recipes
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
 from pytest_chaos.parts import redis as part
 
 _ASK_S = 2.0
+_PORT = 6379
+_DATA = "/pytest-chaos"
 
 
 def Redis(  # noqa: N802 - reads as the node that it declares
@@ -38,19 +40,27 @@ class RedisRecipe:
         program = part.find(environ).require()
         home.mkdir(parents=True, exist_ok=True)
         port = take_port()
-        keep = (
-            ("--appendonly", "yes", "--appendfsync", "everysec")
-            if node.options.get("persistent")
-            else ("--appendonly", "no")
-        )
         where = f"127.0.0.1:{port}"
         # A process title is written over the environment, and with it over the run's mark that a sweep looks for.
-        options = ("--save", "", "--dir", str(home), "--daemonize", "no", "--set-proc-title", "no", *keep)
+        options = ("--save", "", "--dir", str(home), "--daemonize", "no", "--set-proc-title", "no", *_keep(node))
         return ProcessPlan(
             command=(str(program), "--bind", "127.0.0.1", "--port", str(port), *options),
             cwd=str(home),
             ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
             ports={"tcp": port},
+            upstreams=dict.fromkeys(links, where),
+            direct=where,
+        )
+
+    def contain(self, node: NodeSpec, *, host: str, container: str, links: Mapping[str, str]) -> ContainerPlan:
+        """Give the command line; data lies in the folder that restarts keep."""
+        del container
+        where = f"{host}:{_PORT}"
+        options = ("--save", "", "--dir", _DATA, "--protected-mode", "no", *_keep(node))
+        return ContainerPlan(
+            command=("redis-server", "--bind", "0.0.0.0", "--port", str(_PORT), *options),
+            ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
+            ports={"tcp": _PORT},
             upstreams=dict.fromkeys(links, where),
             direct=where,
         )
@@ -79,6 +89,12 @@ class RedisRecipe:
         from pytest_chaos.brokers.redis.observer import RedisObserver  # noqa: PLC0415 - loads the client library
 
         return RedisObserver(name, direct, tuple(options.get("streams", ())), str(options.get("marker", "/id")))
+
+
+def _keep(node: NodeSpec) -> tuple[str, ...]:
+    if node.options.get("persistent"):
+        return ("--appendonly", "yes", "--appendfsync", "everysec")
+    return ("--appendonly", "no")
 
 
 recipes.register("redis")(RedisRecipe())

@@ -23,6 +23,7 @@ __all__ = [
     "ToxiproxyError",
     "Traffic",
     "Wedged",
+    "container_plan",
     "hits_in",
     "server_plan",
 ]
@@ -30,11 +31,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPlan:
-    """How a server is started as a local process; ready when ``address`` accepts connections."""
+    """How a server is started; ready when ``address`` accepts connections.
+
+    Its proxies listen on ``listen``; wire finds them on ``host``. ``image`` is empty for a local process.
+    """
 
     command: tuple[str, ...]
     port: int
     address: str
+    image: str = ""
+    listen: str = "127.0.0.1"
+    host: str = "127.0.0.1"
 
 
 def server_plan(environ: Mapping[str, str], port: int) -> ServerPlan:
@@ -42,3 +49,10 @@ def server_plan(environ: Mapping[str, str], port: int) -> ServerPlan:
     program = part.find(environ).require()
     command = (str(program), "-host", "127.0.0.1", "-port", str(port), "-proxy-metrics")
     return ServerPlan(command=command, port=port, address=f"127.0.0.1:{port}")
+
+
+def container_plan(image: str, host: str) -> ServerPlan:
+    """Say how to start a server as a container whose address is ``host``."""
+    port = 8474
+    command = ("-host=0.0.0.0", f"-port={port}", "-proxy-metrics")
+    return ServerPlan(command=command, port=port, address=f"{host}:{port}", image=image, listen="0.0.0.0", host=host)

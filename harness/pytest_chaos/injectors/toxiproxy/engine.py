@@ -30,6 +30,7 @@ class _Link:
 
     proxy: str
     listen: str
+    address: str
     upstream: str
     toxics: dict[str, Toxic] = field(default_factory=dict)
 
@@ -38,13 +39,24 @@ class Toxiproxy:
     """Carries byte faults out on the links that were added.
 
     ``restart`` is the last resort when the control plane does not answer; it ends every connection of every link of
-    this server. ``traffic`` tells what wire saw on a link; without it only connections that ended prove a hit.
+    this server. Its proxies listen on ``listen``, and wire finds them on ``host``. ``traffic`` tells what wire saw on a
+    link; without it only connections that ended prove a hit.
     """
 
-    def __init__(self, address: str, *, restart: Restart, traffic: Traffic | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        restart: Restart,
+        traffic: Traffic | None = None,
+        listen: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+    ) -> None:
         self.client = ToxiproxyClient(address)
         self.traffic = traffic
         self._restart = restart
+        self._listen = listen
+        self._host = host
         self._links: dict[str, _Link] = {}
         self._repair = asyncio.Lock()
 
@@ -56,11 +68,12 @@ class Toxiproxy:
         """Put a proxy in front of ``upstream`` (``host:port``), or point the one that is there; give its address."""
         if name in self._links:
             await self.set_upstream(name, upstream)
-            return self._links[name].listen
+            return self._links[name].address
         proxy = re.sub(r"[^a-z0-9]+", "-", f"{name}-{len(self._links) + 1}")
-        made = await asyncio.to_thread(self.client.create, proxy, listen=f"127.0.0.1:{port}", upstream=upstream)
-        self._links[name] = _Link(proxy=proxy, listen=made.listen, upstream=upstream)
-        return made.listen
+        made = await asyncio.to_thread(self.client.create, proxy, listen=f"{self._listen}:{port}", upstream=upstream)
+        address = f"{self._host}:{made.listen.rpartition(':')[2]}"
+        self._links[name] = _Link(proxy=proxy, listen=made.listen, address=address, upstream=upstream)
+        return address
 
     async def set_upstream(self, name: str, upstream: str) -> None:
         """Point a link's proxy elsewhere; its connections end. Nothing happens when it points there already."""
