@@ -97,6 +97,7 @@ class _Search:
     events: Sequence[Event]
     cap: int
     widest: int
+    overflow: bool = False
     peak: int = 1
     current: dict[_Hypothesis, _Trail | None] = field(default_factory=lambda: {(State(), frozenset()): None})
 
@@ -107,7 +108,7 @@ class _Search:
                 for hypothesis, longer in self._past(position, state, ahead, trail):
                     following.setdefault(hypothesis, longer)
             self.peak = max(self.peak, len(following))
-            if len(following) > self.cap:
+            if self.overflow or len(following) > self.cap:
                 return Replay(exhausted=True, peak=self.peak)
             if not following:
                 states = tuple(dict.fromkeys(state for state, _ in self.current))
@@ -131,6 +132,7 @@ class _Search:
                 yield (here, done - {position}), path
                 continue
             if len(seen) > self.cap:
+                self.overflow = True
                 return
             for candidate in self._candidates(position, here, done):
                 event = self.events[candidate]

@@ -177,6 +177,13 @@ def test_b7_a_rejection_is_fast_and_says_what_it_is(options: dict[str, object], 
     assert outcome(story(Sound(), **options), "B7")[0] == expected
 
 
+def test_failures_without_a_rejection_prove_nothing_about_opening() -> None:
+    service = Service(Sound())
+    for _ in range(5):
+        service.call(503)
+    assert [outcome(service, rule)[0] for rule in ("B1", "B2", "B3")] == ["INCONCLUSIVE"] * 3
+
+
 def test_a_flood_after_a_good_probe_breaks_whatever_it_may_be() -> None:
     service = Overlapping(breakers.Flood())
     for number in range(7):

@@ -95,6 +95,12 @@ def test_d3_at_least_once_allows_repeats() -> None:
     assert outcome(delivered(("m1", "m2", "m2", "m3")), "D3", lenient) == "PASS"
 
 
+def test_d9_is_not_asked_of_a_subscriber_that_is_not_durable() -> None:
+    loose = Delivery("bus", "events", effects="mailgate", subscriber="email", durable=False)
+    assert outcome(delivered(("m1",), settled=("m1",)), "D9", loose) == "INCONCLUSIVE"
+    assert outcome(delivered(), "D9", Delivery("bus", "events", effects="mailgate")) == "INCONCLUSIVE"
+
+
 def test_d9_needs_a_message_published_while_the_subscriber_was_down() -> None:
     assert outcome(delivered(down=False), "D9") == "INCONCLUSIVE"
 

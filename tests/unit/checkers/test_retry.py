@@ -71,6 +71,21 @@ def test_r1_too_many_attempts_are_found() -> None:
     assert "5 times" in message
 
 
+def test_r1_exactly_as_many_as_declared_hold() -> None:
+    assert outcome(retried(times=4), "R1")[0] == "PASS"
+    assert outcome(retried(times=1, last=503), "R1", policy=Retry(LINK, max_attempts=1))[0] == "PASS"
+
+
+def test_r1_does_not_count_what_a_client_library_sends_again_by_itself() -> None:
+    builder = retried(times=4)
+    builder.attempt(LINK, op=builder._ops[0], at=-20, took=2, error="eof", reused=True, key="k1", marker="ord-1")
+    builder.attempt(LINK, op=builder._ops[0], at=-15, took=2, status=503, key="k1", marker="ord-1", forwarded=False)
+    history = builder.build()
+    result = POLICY.check(history).of("R1")
+    assert result is not None
+    assert "was sent 5 times" in result.message
+
+
 def test_r1_does_not_count_what_a_resumer_sends_after_the_caller_was_answered() -> None:
     builder = HistoryBuilder()
     op = builder.op(took=60)
