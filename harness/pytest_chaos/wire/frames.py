@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import hpack
+
+from pytest_chaos.wire.record import joined
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM = ACK = 0x1
@@ -18,8 +19,20 @@ HEAD = 9
 _BLOCK_LIMIT = 256 * 1024
 _FRAME_LIMIT = 16_384
 _ID = 0x7FFFFFFF
+_OF_BLOCKS = frozenset({HEADERS, CONTINUATION})
 
 Header = tuple[bytes, bytes]
+
+
+class Block:
+    """A header block's meaning: ``headers`` in order, ``fields`` by name (repeats joined), and how we write it."""
+
+    __slots__ = ("fields", "headers", "literals")
+
+    def __init__(self, headers: list[Header]) -> None:
+        self.headers = headers
+        self.fields = joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+        self.literals = b"".join([_literal(name, value) for name, value in headers])
 
 
 class BadFrame(Exception):  # noqa: N818 - it is the frame that is bad
@@ -55,31 +68,28 @@ class FrameReader:
         self._skip = preface
         self._block: Frame | None = None
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> list[Frame]:
         """Take bytes and give the frames that are complete; raises BadFrame."""
         data = self._in + data if self._in else data
-        at = self._skip
-        if len(data) < at:
+        at, size = self._skip, len(data)
+        found: list[Frame] = []
+        if size < at:
             self._in = data
-            return
+            return found
         self._skip = 0
-        while len(data) - at >= HEAD:
-            size = int.from_bytes(data[at : at + 3], "big")
-            end = at + HEAD + size
-            if end > len(data):
+        while size - at >= HEAD:
+            end = at + HEAD + int.from_bytes(data[at : at + 3], "big")
+            if end > size:
                 break
-            frame = Frame(
-                data[at + 3], data[at + 4], int.from_bytes(data[at + 5 : at + HEAD], "big") & _ID, data[at:end]
-            )
+            kind = data[at + 3]
+            frame = Frame(kind, data[at + 4], int.from_bytes(data[at + 5 : at + HEAD], "big") & _ID, data[at:end])
             at = end
-            self._in = data[at:]
-            if self._block is not None or frame.kind in {HEADERS, CONTINUATION}:
-                block = self._assemble(frame)
-                if block is not None:
-                    yield block
-            else:
-                yield frame
-        self._in = data[at:]
+            if self._block is None and kind not in _OF_BLOCKS:
+                found.append(frame)
+            elif (block := self._assemble(frame)) is not None:
+                found.append(block)
+        self._in = data[at:] if at < size else b""
+        return found
 
     def _assemble(self, frame: Frame) -> Frame | None:
         if (frame.kind == CONTINUATION) != (self._block is not None):
@@ -117,13 +127,13 @@ class HeaderReader:
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder()
-        self._known: dict[bytes, list[Header]] = {}
+        self._known: dict[bytes, Block] = {}
 
     def allow_table(self, size: int) -> None:
         """The peer was told that it may use a table of so many bytes; a smaller one it announces itself."""
         self._decoder.max_allowed_table_size = max(self._decoder.max_allowed_table_size, size)
 
-    def read(self, block: bytes) -> list[Header]:
+    def read(self, block: bytes) -> Block:
         """Decode a block; raises BadFrame.
 
         A block that left the table as it was means the same again until the table changes: those are remembered.
@@ -138,7 +148,7 @@ class HeaderReader:
             table.maxsize,
         )
         try:
-            headers = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+            read = Block([(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)])
         except hpack.HPACKError as wrong:
             raise BadFrame from wrong
         after = (len(table.dynamic_entries), table.dynamic_entries[0] if table.dynamic_entries else None, table.maxsize)
@@ -150,8 +160,8 @@ class HeaderReader:
         ):
             self._known.clear()
         if before[0] == after[0] and before[1] is after[1] and before[2] == after[2]:
-            self._known[block] = headers
-        return headers
+            self._known[block] = read
+        return read
 
 
 class HeaderWriter:
@@ -160,9 +170,9 @@ class HeaderWriter:
     def __init__(self) -> None:
         self._begun = False
 
-    def frames(self, stream: int, headers: Iterable[Header], *, end: bool) -> bytes:
+    def frames(self, stream: int, headers: Block, *, end: bool) -> bytes:
         """Give HEADERS (and CONTINUATION) frames; the first sets the table's size to 0, so that no setting matters."""
-        block = b"".join([_literal(name, value) for name, value in headers])
+        block = headers.literals
         if not self._begun:
             self._begun, block = True, b"\x20" + block
         flags = END_STREAM if end else 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pytest_chaos.wire import frames
 from pytest_chaos.wire.connection import PREFACE, Connection, Handler
-from pytest_chaos.wire.frames import BadFrame, Frame, FrameReader, HeaderReader, HeaderWriter
+from pytest_chaos.wire.frames import BadFrame, Block, Frame, FrameReader, HeaderReader, HeaderWriter
 from pytest_chaos.wire.http2_stream import Http2Stream
 from pytest_chaos.wire.http2_stub import Http2Stub
-from pytest_chaos.wire.record import REQUEST_HEADERS, joined, op_key
+from pytest_chaos.wire.record import REQUEST_HEADERS, op_key
 from pytest_chaos.wire.table import NOTHING, Facts
 
 _GRACEFUL = 0x7FFFFFFF
@@ -162,10 +162,9 @@ class Http2(Handler):
             payload += frames.ENABLE_PUSH.to_bytes(2, "big") + bytes(4)
         self.to_callee.append(frames.build(frames.SETTINGS, 0, 0, payload))
 
-    def _begin(self, frame: Frame, headers: list[frames.Header]) -> None:
+    def _begin(self, frame: Frame, headers: Block) -> None:
         world, link, connection = self.world, self.link, self.connection
-        text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-        fields = joined(text)
+        fields = headers.fields
         path = fields.get(":path", "")
         grpc = fields.get("content-type", "").startswith("application/grpc")
         record = world.begin(
@@ -185,7 +184,7 @@ class Http2(Handler):
         if world.table.watched(link.name):
             facts = Facts(operation=operation, headers=fields, protocol=record.protocol, op_key=op_key(fields))
             plan = world.table.decide(link.name, facts)
-        stream = self._streams[frame.stream] = Http2Stream(self, frame.stream, record, plan, headers, fields)
+        stream = self._streams[frame.stream] = Http2Stream(self, frame.stream, record, plan, headers)
         stream.request_begun(end=bool(frame.flags & frames.END_STREAM))
 
     def _going_away(self, frame: Frame) -> None:

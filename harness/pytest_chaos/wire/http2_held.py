@@ -5,20 +5,22 @@ from __future__ import annotations
 import urllib.parse
 from dataclasses import dataclass, field
 
-from pytest_chaos.wire.frames import Header
+from pytest_chaos.wire.frames import Block, Header
 from pytest_chaos.wire.grpc import UNAVAILABLE
 from pytest_chaos.wire.stub import Answer
 
-_GRPC_HEAD: list[Header] = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_HEAD: list[Header] = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+GRPC_HEAD = Block(_HEAD)
+"""What a gRPC answer begins with."""
 
 
 @dataclass(slots=True)
 class HeldAnswer:
     """What came of the callee's answer and was not given yet."""
 
-    heads: list[list[Header]] = field(default_factory=list)
+    heads: list[Block] = field(default_factory=list)
     data: bytearray = field(default_factory=bytearray)
-    trailers: list[Header] | None = None
+    trailers: Block | None = None
 
     def take(self, size: int) -> bytes:
         """Take up to so many bytes of DATA out."""
@@ -27,21 +29,23 @@ class HeldAnswer:
         return part
 
 
-def status_headers(code: int, message: str, *, begun: bool) -> list[Header]:
+def status_headers(code: int, message: str, *, begun: bool) -> Block:
     """Give the headers of a gRPC status: trailers where the answer has ``begun``, else all that there is of it."""
     text = urllib.parse.quote(message, safe=" ,.:;'()/").encode()
-    return [*([] if begun else _GRPC_HEAD), (b"grpc-status", b"%d" % code), (b"grpc-message", text)]
+    return Block([*([] if begun else _HEAD), (b"grpc-status", b"%d" % code), (b"grpc-message", text)])
 
 
-def reset_headers(*, begun: bool) -> list[Header]:
+def reset_headers(*, begun: bool) -> Block:
     """Give what a gRPC caller sees when the connection breaks under its call."""
     return status_headers(UNAVAILABLE, "connection reset (injected)", begun=begun)
 
 
-def answer_headers(answer: Answer) -> list[Header]:
+def answer_headers(answer: Answer) -> Block:
     """Give the headers of an HTTP answer."""
     pairs = answer.headers.items()
-    return [
-        (b":status", b"%d" % answer.status),
-        *((name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in pairs),
-    ]
+    return Block(
+        [
+            (b":status", b"%d" % answer.status),
+            *((name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in pairs),
+        ]
+    )

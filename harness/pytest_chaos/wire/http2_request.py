@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_chaos.wire import frames
 from pytest_chaos.wire.acts import Exchange
-from pytest_chaos.wire.frames import Frame, Header
+from pytest_chaos.wire.frames import Block, Frame
 from pytest_chaos.wire.record import Record
 from pytest_chaos.wire.request_body import RequestBody
 from pytest_chaos.wire.table import Plan
@@ -22,17 +22,15 @@ _REQUEST_S = 0.05
 class Http2Request(Exchange):
     """``id`` is the caller's stream id, ``callee_id`` the callee's, once the request is forwarded."""
 
-    def __init__(
-        self, http: Http2, number: int, record: Record, plan: Plan, headers: list[Header], fields: dict[str, str]
-    ) -> None:
+    def __init__(self, http: Http2, number: int, record: Record, plan: Plan, headers: Block) -> None:
         super().__init__(http.world, record, plan)
-        self._http, self.id, self._headers, self._fields = http, number, headers, fields
+        self._http, self.id, self._headers, self._fields = http, number, headers, headers.fields
         self.callee_id: int | None = None
         self._grpc = record.protocol == "grpc"
         self._body = RequestBody(record, http.link.identify, keep=False)
         self._request_ended = self._answer_ended = False
         self._own_answer = False
-        self._waiting: list[Frame | list[Header]] = []
+        self._waiting: list[Frame | Block] = []
         self._complete: asyncio.Future[None] | None = None
 
     def request_begun(self, *, end: bool) -> None:
@@ -57,7 +55,7 @@ class Http2Request(Exchange):
         if self._request_ended:
             self._request_done()
 
-    def request_trailers(self, headers: list[Header]) -> None:
+    def request_trailers(self, headers: Block) -> None:
         """Take the caller's trailers, which end its request."""
         self._request_ended = True
         if self.callee_id is not None and not self._own_answer:

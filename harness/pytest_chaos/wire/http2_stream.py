@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from pytest_chaos.wire import frames
 from pytest_chaos.wire.acts import How
-from pytest_chaos.wire.frames import Frame, Header
+from pytest_chaos.wire.frames import Block, Frame
 from pytest_chaos.wire.grpc import OF_HTTP, UNAVAILABLE, deadline_passed
 from pytest_chaos.wire.http2_held import HeldAnswer, answer_headers, reset_headers, status_headers
 from pytest_chaos.wire.http2_request import Http2Request
-from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, joined
+from pytest_chaos.wire.record import RESPONSE_HEADERS, Record
 from pytest_chaos.wire.stub import Answer
 from pytest_chaos.wire.table import Plan
 
@@ -25,18 +25,15 @@ _OK, _UNKNOWN = 200, 2
 class Http2Stream(Http2Request):
     """The whole exchange."""
 
-    def __init__(
-        self, http: Http2, number: int, record: Record, plan: Plan, headers: list[Header], fields: dict[str, str]
-    ) -> None:
-        super().__init__(http, number, record, plan, headers, fields)
+    def __init__(self, http: Http2, number: int, record: Record, plan: Plan, headers: Block) -> None:
+        super().__init__(http, number, record, plan, headers)
         self._delivering = not plan.response
         self._begun = False
         self._held = HeldAnswer()
 
-    def answer_headers(self, headers: list[Header], *, end: bool) -> None:
+    def answer_headers(self, headers: Block, *, end: bool) -> None:
         """Take the callee's headers or trailers."""
-        fields = joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
-        record = self.record
+        fields, record = headers.fields, self.record
         status = int(fields[":status"]) if fields.get(":status", "").isdecimal() else None
         if status is not None and status >= _OK:
             record.upstream_status = None if self._grpc and status == _OK else status
@@ -92,7 +89,7 @@ class Http2Stream(Http2Request):
         elif not self.busy:
             self.answered()
 
-    def _give_headers(self, headers: list[Header], *, end: bool) -> None:
+    def _give_headers(self, headers: Block, *, end: bool) -> None:
         record = self.record
         record.answered_ns = record.answered_ns or self.world.now()
         record.status = record.upstream_status

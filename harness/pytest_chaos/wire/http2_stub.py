@@ -10,9 +10,9 @@ from typing import Any
 
 from pytest_chaos.wire import frames
 from pytest_chaos.wire.connection import PREFACE
-from pytest_chaos.wire.frames import Frame, FrameReader, Header, HeaderReader, HeaderWriter
+from pytest_chaos.wire.frames import Frame, FrameReader, HeaderReader, HeaderWriter
+from pytest_chaos.wire.http2_held import GRPC_HEAD, answer_headers, status_headers
 from pytest_chaos.wire.kinds import BODY_LIMIT
-from pytest_chaos.wire.record import joined
 from pytest_chaos.wire.stub import Answer, Request, Stub
 
 _UNIMPLEMENTED = 12
@@ -50,8 +50,7 @@ class Http2Stub:
         if frame.kind == frames.HEADERS:
             headers = self._headers.read(frame.payload)
             if call is None:
-                pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
-                call = self._calls[frame.stream] = _Call(joined(pairs))
+                call = self._calls[frame.stream] = _Call(headers.fields)
         elif frame.kind == frames.DATA and call is not None:
             if len(call.body) < BODY_LIMIT:
                 call.body += frame.content()
@@ -80,24 +79,20 @@ class Http2Stub:
         return self._grpc(stream, answer) if grpc else self._http(stream, answer)
 
     def _http(self, stream: int, answer: Answer) -> bytes:
-        headers: list[Header] = [(b":status", b"%d" % answer.status)]
-        headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
-        head = self._writer.frames(stream, headers, end=not answer.body)
+        head = self._writer.frames(stream, answer_headers(answer), end=not answer.body)
         return head + _data(stream, answer.body, end=True) if answer.body else head
 
     def _grpc(self, stream: int, answer: Answer) -> bytes:
-        content: Header = (b"content-type", b"application/grpc")
         code = 0 if answer.status == 200 else answer.status if answer.status <= _LAST_GRPC else _UNIMPLEMENTED
         if code:
-            headers: list[Header] = [(b":status", b"200"), content, (b"grpc-status", b"%d" % code)]
-            return self._writer.frames(stream, headers, end=True)
+            return self._writer.frames(stream, status_headers(code, "", begun=False), end=True)
         try:
             message = base64.b64decode(answer.body, validate=True)
         except binascii.Error:
             message = answer.body
-        head = self._writer.frames(stream, [(b":status", b"200"), content], end=False)
+        head = self._writer.frames(stream, GRPC_HEAD, end=False)
         data = _data(stream, b"\0" + len(message).to_bytes(4, "big") + message, end=False)
-        return head + data + self._writer.frames(stream, [(b"grpc-status", b"0")], end=True)
+        return head + data + self._writer.frames(stream, status_headers(0, "", begun=True), end=True)
 
 
 def _data(stream: int, body: bytes, *, end: bool) -> bytes:
