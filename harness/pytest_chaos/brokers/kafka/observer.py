@@ -96,9 +96,14 @@ class KafkaObserver:
         consumer = self._library.AIOKafkaConsumer(
             **options, group_id=None, fetch_max_wait_ms=_FETCH_MS, enable_auto_commit=False, metadata_max_age_ms=1_000
         )
-        await consumer.start()
-        self._admin = Admin(self._direct, _REQUEST_MS)
-        await self._admin.start()
+        admin = Admin(self._direct, _REQUEST_MS)
+        try:
+            await consumer.start()
+            await admin.start()
+        except BaseException:  # cancelled included: what is half connected would stay open
+            await asyncio.gather(consumer.stop(), admin.close(), return_exceptions=True)
+            raise
+        self._admin = admin
         self._moved = asyncio.Condition()
         self._consumer = consumer
         self._assign()
