@@ -16,6 +16,7 @@ class Service(BaseHTTPRequestHandler):
     def answer(self, status, body=b""):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Correlation-Id", self.headers.get("X-Correlation-Id", ""))
         self.end_headers()
         self.wfile.write(body)
 
@@ -25,8 +26,8 @@ class Service(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
-            key = {"Idempotency-Key": self.headers.get("Idempotency-Key", "")}
-            request = urllib.request.Request(os.environ["NEXT_URL"] + self.path, body, key)
+            passed_on = {name: self.headers.get(name, "") for name in ("Idempotency-Key", "X-Correlation-Id")}
+            request = urllib.request.Request(os.environ["NEXT_URL"] + self.path, body, passed_on)
             urllib.request.urlopen(request, timeout=5)
             self.answer(201)
         except OSError as error:

@@ -48,7 +48,11 @@ def findings(text: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", [path for path in tracked() if path.suffix in TEXT], ids=str)
+# What protoc writes is not ours to word.
+OURS = [path for path in tracked() if path.suffix in TEXT and "_pb2" not in path.name]
+
+
+@pytest.mark.parametrize("path", OURS, ids=str)
 def test_a_tracked_file_is_clean(path):
     assert findings((ROOT / path).read_text(errors="replace")) == []
 

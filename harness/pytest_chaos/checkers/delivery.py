@@ -64,8 +64,11 @@ class Delivery:
         disturbed = _disturbance(history)
         if not disturbed:
             found.doubt(_RULES, unhit(history) or "nothing disturbed the delivery: no fault hit and no node went down")
+        active = [fault.id for fault in history.faults if fault.lifted_ns is None and fault.hits]
+        if active:
+            found.doubt(("D1", "D9"), f"the faults {', '.join(active)} are still active: judge after they are lifted")
         if not published:
-            found.doubt(_RULES, f"{found_nothing(self.broker, self.channel)}")
+            found.doubt(_RULES, found_nothing(self.broker, self.channel))
             return found.verdict()
         self._multiset(found, history, published, effects, mine)
         self._order(found, published, effects)
@@ -84,51 +87,36 @@ class Delivery:
         markers = {one.marker for one in published}
         dead = {one.marker for one in mine if one.event == "dead"}
         result = balance(markers, [one.marker for one in effects for _ in range(one.count)], parked=dead & markers)
-        waiting = {one.marker: one for one in mine if one.event in ("unacked", "pending")}
-        total_, done = len(markers), len(markers) - len(result.lost)
-        where = f"{self.broker}/{self.channel}".rstrip("/")
-        if result.lost:
-            stuck = sum(marker in waiting for marker in result.lost)
-            still = f" ({stuck} still wait at the broker)" if stuck else ""
-            ids = (
-                _ids(published, result.lost)
-                + [waiting[one].id for one in result.lost if one in waiting]
-                + disturbed_by(history)
-            )
-            found.fail(
-                "D1",
-                f"{where}: {len(result.lost)} of {total_} messages had no effect in {self.effects}{still}: "
-                f"{_some(result.lost)}",
-                ids,
-            )
-        else:
-            found.hold("D1", f"all {done} messages of {where} had their effect in {self.effects} or were dead-lettered")
+        self._lost(found, history, published, result.lost, mine)
         known = {one.marker for one in history.messages}  # other channels may have effects in the same ledger
         phantoms = [marker for marker in result.unexpected if marker not in known]
         if phantoms:
             ids = [one.id for one in effects if one.marker in phantoms]
-            found.fail(
-                "D2",
-                f"{where}: {len(phantoms)} effects in {self.effects} belong to no message: {_some(phantoms)}",
-                ids,
-            )
+            found.fail("D2", f"{len(phantoms)} effects in {self.effects} belong to no message: {_some(phantoms)}", ids)
         else:
-            found.hold("D2", f"every effect in {self.effects} belongs to a message of {where}")
-        doubled = [marker for marker, _ in result.doubled if marker in markers]
-        if doubled and self.mode == "exactly-once-effect":
-            ids = (
-                _ids(published, doubled) + [one.id for one in effects if one.marker in doubled] + disturbed_by(history)
-            )
-            counts = dict(result.doubled)
-            found.fail(
-                "D3",
-                f"{where}: message {doubled[0]} had {counts[doubled[0]]} effects in {self.effects}; allowed is 1",
-                ids,
-            )
+            found.hold("D2", f"every effect in {self.effects} belongs to a message")
+        counts = {marker: count for marker, count in result.doubled if marker in markers}
+        if counts and self.mode == "exactly-once-effect":
+            ids = [one.id for one in (*published, *effects) if one.marker in counts] + disturbed_by(history)
+            first = min(counts)
+            found.fail("D3", f"message {first} had {counts[first]} effects in {self.effects}; allowed is 1", ids)
         elif effects:
-            found.hold("D3", f"no message of {where} had more than the effects that {self.mode} allows")
+            found.hold("D3", f"no message had more effects in {self.effects} than {self.mode} allows")
         else:
             found.missing(("D3",), f"{self.effects} recorded no effect at all")
+
+    def _lost(
+        self, found: Findings, history: History, published: list[Message], lost: tuple[str, ...], mine: list[Message]
+    ) -> None:
+        number = len({one.marker for one in published})
+        where = f"{self.broker}/{self.channel}".rstrip("/")
+        if not lost:
+            found.hold("D1", f"all {number} messages of {where} had their effect in {self.effects} or were put aside")
+            return
+        waiting = {one.marker: one.id for one in mine if one.event in ("unacked", "pending") and one.marker in lost}
+        still = f" ({len(waiting)} still wait at the broker)" if waiting else ""
+        message = f"{where}: {len(lost)} of {number} messages had no effect in {self.effects}{still}: {_some(lost)}"
+        found.fail("D1", message, [*_ids(published, lost), *waiting.values(), *disturbed_by(history)])
 
     def _order(self, found: Findings, published: list[Message], effects: list[Effect]) -> None:
         first: dict[str, Effect] = {}

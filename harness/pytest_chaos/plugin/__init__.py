@@ -121,7 +121,7 @@ def pytest_runtest_makereport(
     """Keep each phase's report, for the journal; show a violation as its message, not as our own stack."""
     report = yield
     item.stash.setdefault(_REPORTS, {})[call.when] = report
-    if _OF_TEST in item.stash and call.excinfo is not None:
+    if _RUN_ID in item.config.stash and call.excinfo is not None:
         from pytest_chaos.plugin.run import shorten  # noqa: PLC0415 - only with --chaos
 
         shorten(report, call)

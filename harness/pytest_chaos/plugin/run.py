@@ -23,6 +23,7 @@ from pytest_chaos.model.topology import Topology
 from pytest_chaos.parts import all_parts
 from pytest_chaos.plugin import options
 from pytest_chaos.plugin.case import case_record
+from pytest_chaos.plugin.marker import marker_options
 
 if TYPE_CHECKING:
     from pytest_chaos.engine.judge import Judgement
@@ -63,7 +64,7 @@ class ChaosRun:
         Skip or fail when a part that the test needs is missing.
         """
         marker = request.node.get_closest_marker("chaos")
-        wanted = _marker_options(request.node.nodeid, dict(marker.kwargs) if marker else {})
+        wanted = marker_options(request.node.nodeid, dict(marker.kwargs) if marker else {})
         session = self._session_for(request)
         _need(wanted["needs"], self._missing, self.settings.require)
         session.keeper.lock(request.node.nodeid, timeout_s=_LOCK_TIMEOUT_S)
@@ -172,21 +173,6 @@ def _topology(request: pytest.FixtureRequest) -> Topology:
         msg = f"the fixture chaos_topology gave {type(topology).__name__}; it must return a pytest_chaos.Topology"
         raise ChaosError(msg)
     return topology
-
-
-def _marker_options(nodeid: str, given: dict[str, Any]) -> dict[str, Any]:
-    wanted: dict[str, Any] = {"env": {}, "needs": (), "isolation": "exclusive", "allow_inconclusive": False}
-    for name, value in given.items():
-        if name not in wanted:
-            msg = f"{nodeid}: the chaos marker has no option {name!r}; it has: {', '.join(wanted)}"
-            raise ChaosError(msg)
-        wanted[name] = value
-    if wanted["isolation"] not in ("exclusive", "fresh"):
-        msg = f"{nodeid}: isolation={wanted['isolation']!r} must be 'exclusive' or 'fresh'"
-        raise ChaosError(msg)
-    if isinstance(wanted["needs"], str):
-        wanted["needs"] = (wanted["needs"],)
-    return wanted
 
 
 def _need(needs: tuple[str, ...], missing: Mapping[str, str], required: tuple[str, ...]) -> None:

@@ -1,0 +1,23 @@
+"""What a test asks for by its ``chaos`` marker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_chaos.errors import ChaosError
+
+
+def marker_options(nodeid: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Give the marker's options with their defaults; raise ChaosError naming test and option that make no sense."""
+    wanted: dict[str, Any] = {"env": {}, "needs": (), "isolation": "exclusive", "allow_inconclusive": False}
+    for name, value in given.items():
+        if name not in wanted:
+            msg = f"{nodeid}: the chaos marker has no option {name!r}; it has: {', '.join(wanted)}"
+            raise ChaosError(msg)
+        wanted[name] = value
+    if wanted["isolation"] not in ("exclusive", "fresh"):
+        msg = f"{nodeid}: isolation={wanted['isolation']!r} must be 'exclusive' or 'fresh'"
+        raise ChaosError(msg)
+    if isinstance(wanted["needs"], str):
+        wanted["needs"] = (wanted["needs"],)
+    return wanted
