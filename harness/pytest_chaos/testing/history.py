@@ -20,6 +20,21 @@ def _at(ms: float) -> int:
     return _START_NS + round(ms * _NS_PER_MS)
 
 
+def _fate(
+    operation: str, status: int | None, grpc: int | None, upstream: int | None, forwarded_ns: int | None
+) -> dict[str, Any]:
+    """Say what caller and callee were told, in the fields of the operation's protocol."""
+    is_grpc = operation.startswith("/")
+    answered = (grpc if is_grpc else status) if upstream is None else upstream
+    return {
+        "protocol": "grpc" if is_grpc else "http/1.1",
+        "forwarded_ns": forwarded_ns,
+        "status": status,
+        "grpc_status": grpc,
+        "upstream_grpc_status" if is_grpc else "upstream_status": None if forwarded_ns is None else answered,
+    }
+
+
 class HistoryBuilder:
     """Collects events and builds one History, everything in time order.
 
@@ -104,31 +119,19 @@ class HistoryBuilder:
             sent.setdefault("x-correlation-id", op.correlation_id)
         if key:
             sent["idempotency-key"] = key
-        is_grpc = operation.startswith("/")
-        answered = None if took is None or (status is None and grpc is None) else _at(at + took)
         known: dict[str, Any] = {
             "connection": f"c{number}",
             "reused": False,
-            "protocol": "grpc" if is_grpc else "http/1.1",
             "connected_ns": _at(at),
+            "started_ns": _at(at),
             "sent_ns": _at(at),
-            "forwarded_ns": _at(at) if forwarded else None,
-            "answered_ns": answered,
-            "upstream_status": (upstream or status) if forwarded and not is_grpc else None,
-            "upstream_grpc_status": (grpc if upstream is None else upstream) if forwarded and is_grpc else None,
+            "answered_ns": None if took is None or (status is None and grpc is None) else _at(at + took),
+            "ended_ns": None if took is None else _at(at + took),
             "body_hash": hashlib.blake2b(body.encode(), digest_size=8).hexdigest(),
+            **_fate(operation, status, grpc, upstream, _at(at) if forwarded else None),
         }
         attempt = Attempt(
-            id=f"a{number}",
-            link=link,
-            operation=operation,
-            started_ns=_at(at),
-            ended_ns=None if took is None else _at(at + took),
-            status=status,
-            grpc_status=grpc,
-            error=error,
-            request_headers=sent,
-            **{**known, **more},
+            id=f"a{number}", link=link, operation=operation, error=error, request_headers=sent, **{**known, **more}
         )
         self._attempts.append(attempt)
         return attempt

@@ -30,7 +30,7 @@ def delivered(
         builder.node("email", "started", at=500)
         builder.node("email", "ready", at=600)
     elif disturbed:
-        builder.fault("Hold", "email -> mailgate")
+        builder.fault("Hold", "email -> mailgate", lifted=800)
     for number, marker in enumerate(published):
         builder.message(marker=marker, at=50 + 100 * number, channel="events", key=key, offset=number, partition=0)
     for number, marker in enumerate(done):
@@ -88,6 +88,12 @@ def test_d1_says_what_still_waits_at_the_broker() -> None:
     found = CHECKER.check(builder.build()).of("D1")
     assert found is not None
     assert (found.outcome, "1 still wait" in found.message) == ("FAIL", True)
+
+
+def test_d1_cannot_pass_while_a_fault_is_still_active() -> None:
+    builder = delivered()
+    builder.fault("Hold", "email -> mailgate", lifted=None)
+    assert outcome(builder, "D1") == "INCONCLUSIVE"
 
 
 def test_d3_at_least_once_allows_repeats() -> None:
