@@ -26,8 +26,8 @@ class When:
 
     def __post_init__(self) -> None:
         """Refuse counts that can never be reached."""
-        for name, value in (("nth", min(self.nth, default=1)), ("first", self.first or 1), ("every", self.every or 1)):
-            if value < 1 or (self.first == 0) or (self.every == 0):
+        for name, value in (("nth", min(self.nth, default=None)), ("first", self.first), ("every", self.every)):
+            if value is not None and value < 1:
                 msg = f"{name}={value}: must be 1 or more (requests are counted from 1)"
                 raise FaultError(msg)
 

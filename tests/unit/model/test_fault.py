@@ -19,6 +19,6 @@ def test_nth_first_and_every_hit_what_they_say() -> None:
 
 @given(st.integers(max_value=0))
 def test_a_count_below_one_is_refused(count: int) -> None:
-    for wrong in ({"nth": (count,)}, {"first": count}, {"every": count}):
-        with pytest.raises(FaultError, match="must be 1 or more"):
-            When(**wrong)  # type: ignore[arg-type]
+    for name, wrong in (("nth", (count,)), ("first", count), ("every", count)):
+        with pytest.raises(FaultError, match=f"{name}={count}: must be 1 or more"):
+            When(**{name: wrong})  # type: ignore[arg-type]
