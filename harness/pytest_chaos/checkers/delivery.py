@@ -97,7 +97,11 @@ class Delivery:
             found.hold("D2", f"every effect in {self.effects} belongs to a message")
         counts = {marker: count for marker, count in result.doubled if marker in markers}
         if counts and self.mode == "exactly-once-effect":
-            ids = [one.id for one in (*published, *effects) if one.marker in counts] + disturbed_by(history)
+            ids = [
+                *_ids(published, counts),
+                *(one.id for one in effects if one.marker in counts),
+                *disturbed_by(history),
+            ]
             first = min(counts)
             found.fail("D3", f"message {first} had {counts[first]} effects in {self.effects}; allowed is 1", ids)
         elif effects:
