@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_chaos.checkers.correlation import Correlation as Correlation
     from pytest_chaos.checkers.delivery import Delivery as Delivery
     from pytest_chaos.checkers.fire_and_forget import FireAndForget as FireAndForget
+    from pytest_chaos.checkers.honesty import Honesty as Honesty
     from pytest_chaos.checkers.idempotency import Idempotency as Idempotency
     from pytest_chaos.checkers.retry import Exponential as Exponential
     from pytest_chaos.checkers.retry import Retry as Retry
@@ -47,6 +48,7 @@ else:
         "checkers.correlation": ("Correlation",),
         "checkers.delivery": ("Delivery",),
         "checkers.fire_and_forget": ("FireAndForget",),
+        "checkers.honesty": ("Honesty",),
         "checkers.idempotency": ("Idempotency",),
         "checkers.retry": ("Exponential", "Retry"),
         "checkers.saga": ("Saga", "Step"),

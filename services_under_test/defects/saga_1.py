@@ -35,7 +35,6 @@ DEFECT = Defect(
         "G2": "the charge is not refunded and the reservation not released",
         "G3": "a release that never starts has no place in the order",
         "G10": "money and stock stay with an order that will never be confirmed",
-        "R11": "the refund failed retryably, and nothing repeats it",
     },
     replaces={"compensate": _once_each},
 )
