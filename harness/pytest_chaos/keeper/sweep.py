@@ -1,4 +1,4 @@
-"""What dead runs left behind: processes that carry a dead run's id, and its folder; nothing else is touched."""
+"""What dead runs left behind: processes and containers that carry a dead run's id, its folder; nothing else."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_chaos.errors import KeeperError
 from pytest_chaos.keeper import home
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.runtimes import procfs
 from pytest_chaos.runtimes.base import RUN_MARK
+from pytest_chaos.runtimes.containers import leftovers
 from pytest_chaos.runtimes.processes import wipe_out
 from pytest_chaos.runtimes.reaper import Reaper
 
@@ -25,7 +26,7 @@ _YOUNG_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What was found of one dead run: processes that were killed, what stayed all the same, in words."""
+    """What was found of one dead run: how many processes, containers and networks went, what stayed, in words."""
 
     run_id: str
     killed: int
@@ -34,9 +35,14 @@ class Swept:
 
 async def sweep(reaper: Reaper) -> list[Swept]:
     """Remove what dead runs of this user left behind, and give what was found."""
-    found = [await _remove(run, reaper) for run in list(home.runs()) if is_dead(run)]
+    # Containers tell by their labels who keeps them: they are found even when the run's folder is gone.
+    contained = asyncio.create_task(asyncio.to_thread(leftovers.of_dead_runs, os.environ), name="sweep containers")
+    found = {run.run_id: await _remove(run, reaper) for run in list(home.runs()) if is_dead(run)}
     _drop_stale_pointers()
-    return found
+    for run_id, (count, left) in (await contained).items():
+        one = found.get(run_id, Swept(run_id=run_id, killed=0))
+        found[run_id] = replace(one, killed=one.killed + count, left=(*one.left, *left))
+    return list(found.values())
 
 
 def sweep_now() -> list[Swept]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -91,8 +90,3 @@ def _list(environ: Mapping[str, str], path: str) -> list[dict[str, Any]]:
 def _filters(run_id: str) -> str:
     label = f"{labels.RUN}={run_id}" if run_id else labels.RUN
     return urllib.parse.quote(json.dumps({"label": [label]}))
-
-
-def sweep() -> dict[str, tuple[int, list[str]]]:
-    """Do :func:`of_dead_runs` with this process's environment."""
-    return of_dead_runs(os.environ)
