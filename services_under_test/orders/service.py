@@ -12,6 +12,7 @@ from starlette.routing import Route
 from protos import inventory_pb2_grpc, order_pb2_grpc
 from services_under_test.common import rpc
 from services_under_test.common.background import load
+from services_under_test.common.breaker import Breaker
 from services_under_test.common.http_app import Refused, Rows, idempotency_key, json_object, text_field, whole_field
 from services_under_test.common.http_client import HttpClient
 from services_under_test.common.idempotency import Keys
@@ -84,12 +85,7 @@ def build(host: Host) -> Built:
     settings = Settings.from_env(host.env)
     kafka = host.env.text("KAFKA_BOOTSTRAP")
     client = HttpClient(host.env.required("PAYMENTS_URL"), strategies=host.strategies, telemetry=host.telemetry)
-    breaker = host.strategies.breaker(
-        failures=settings.breaker_failures,
-        wait_s=settings.breaker_wait_s,
-        successes=settings.breaker_successes,
-        clock=host.clock,
-    )
+    breaker = _breaker(host, settings)
     channel = rpc.channel(
         host.env.required("INVENTORY_TARGET"), telemetry=host.telemetry, reconnect_ms=settings.reconnect_ms
     )
@@ -129,6 +125,15 @@ def build(host: Host) -> Built:
         rpc=lambda server: order_pb2_grpc.add_OrderServiceServicer_to_server(Orders(desk), server),  # type: ignore[no-untyped-call]
         start=start,
         stop=stop,
+    )
+
+
+def _breaker(host: Host, settings: Settings) -> Breaker:
+    return host.strategies.breaker(
+        failures=settings.breaker_failures,
+        wait_s=settings.breaker_wait_s,
+        successes=settings.breaker_successes,
+        clock=host.clock,
     )
 
 
