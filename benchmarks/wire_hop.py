@@ -1,7 +1,7 @@
 """What wire's hop costs HTTP/1.1: p50 with one client, requests per second with many; beside direct and Toxiproxy.
 
-Prints one JSON row per measure: {"measure", "unit", "ours", "peers", "spread"}. Everything runs in rounds, one peer
-after the other in each, so that a noisy machine is noisy for all of them; a value is the median of its rounds.
+Everything runs in rounds, one peer after the other in each, so that a noisy machine is noisy for all of them; a value
+is the median of its rounds. Alone: ``python -m benchmarks.wire_hop``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks.rows import Measured, row, table
 from pytest_chaos.parts import toxiproxy
 
 REQUEST = b"POST /payments HTTP/1.1\r\nHost: bench\r\nIdempotency-Key: k\r\nContent-Length: 20\r\n\r\n" + b"x" * 20
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\n" + b"y" * 20
+ROUNDS = 7
+CLIENTS = 32
+REQUESTS = 2000
+ROOT = Path(__file__).parents[1]
 _START_S = 10.0
 
 
@@ -85,7 +90,7 @@ def rate(port: int, clients: int, seconds: float) -> float:
 def p50_us(port: int, count: int) -> float:
     """Give the median of one client's round trips, in microseconds."""
     times = []
-    with socket.create_connection(("127.0.0.1", port)) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=_START_S) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(count):
             begun, size = time.perf_counter_ns(), 0
@@ -116,11 +121,11 @@ def wait(port: int) -> None:
 
 @contextlib.contextmanager
 def running(*command: str) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:
-        process.terminate()
+        process.kill()
         process.wait()
 
 
@@ -148,38 +153,47 @@ def through_toxiproxy(upstream: int) -> Iterator[int | None]:
     with running(part.found, "-host", "127.0.0.1", "-port", str(api)):
         wait(api)
         body = {"name": "b", "listen": f"127.0.0.1:{port}", "upstream": f"127.0.0.1:{upstream}"}
-        urllib.request.urlopen(f"http://127.0.0.1:{api}/proxies", json.dumps(body).encode()).close()
+        urllib.request.urlopen(f"http://127.0.0.1:{api}/proxies", json.dumps(body).encode(), timeout=_START_S).close()
         yield port
 
 
-def row(measure: str, unit: str, values: dict[str, list[float]]) -> None:
-    middle = {name: round(statistics.median(found), 1) for name, found in values.items()}
-    spread = {name: [round(min(found), 1), round(max(found), 1)] for name, found in values.items()}
-    print(json.dumps({"measure": measure, "unit": unit, "ours": middle.pop("wire"), "peers": middle, "spread": spread}))
+def measure(rounds: int = ROUNDS, seconds: float = 1.0) -> Measured:
+    """Ask the same server through each peer in turn, ``rounds`` times, ``seconds`` each with many clients."""
+    port = free_port()
+    with running(sys.executable, "-m", "benchmarks.wire_hop", "--serve", str(port)):
+        wait(port)
+        with wire(port) as ours, through_toxiproxy(port) as toxic:
+            peers = {"ours": ours, "direct": port} | ({} if toxic is None else {"toxiproxy": toxic})
+            alone: dict[str, list[float]] = {name: [] for name in peers}
+            many: dict[str, list[float]] = {name: [] for name in peers}
+            for _ in range(rounds):
+                for name, where in peers.items():
+                    alone[name].append(p50_us(where, REQUESTS))
+                    many[name].append(rate(where, CLIENTS, seconds))
+    added = {
+        name: [one - bare for one, bare in zip(values, alone["direct"], strict=True)]
+        for name, values in alone.items()
+        if name != "direct"
+    }
+    hop = "wire hop, HTTP/1.1"
+    rows = (
+        row(f"{hop}, one client, p50 of a request", "us", alone.pop("ours"), alone),
+        row(f"{hop}, one client, added at p50", "us", added.pop("ours"), added),
+        row(f"{hop}, {CLIENTS} clients", "requests/s", many.pop("ours"), many, digits=0),
+    )
+    return Measured(rows=rows, notes=() if toxic is not None else ("no Toxiproxy here to measure beside wire",))
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--rounds", type=int, default=ROUNDS)
     options.add_argument("--seconds", type=float, default=1.0)
     options.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.serve:
         serve(given.serve)
         return
-    port = free_port()
-    with running(sys.executable, __file__, "--serve", str(port)):
-        wait(port)
-        with wire(port) as ours, through_toxiproxy(port) as toxic:
-            peers = {"wire": ours, "direct": port} | ({} if toxic is None else {"toxiproxy": toxic})
-            alone: dict[str, list[float]] = {name: [] for name in peers}
-            many: dict[str, list[float]] = {name: [] for name in peers}
-            for _ in range(given.rounds):
-                for name, where in peers.items():
-                    alone[name].append(p50_us(where, 2000))
-                    many[name].append(rate(where, 32, given.seconds))
-    row("wire hop, HTTP/1.1, one client, p50 of a request", "us", alone)
-    row("wire hop, HTTP/1.1, 32 clients", "requests/s", many)
+    print(table([measure(given.rounds, given.seconds)]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What this costs, beside its peers in the same run: ``python -m benchmarks [name ...]``."""
