@@ -23,9 +23,11 @@ setup: $(VENV)/.installed  ## Python environment from requirements.lock, then th
 	@echo "== real parts: fetching what is missing into the per-user cache (as root: from Debian) =="
 	@$(BIN)/pytest-chaos setup
 
-setup-containers: setup  ## setup, and the Docker engine (installed and started as root) and a browser for the report's tests
+setup-containers: setup  ## setup, the Docker engine (installed and started as root), the images, a browser for the report's tests
 	@echo "== Docker engine and browser =="
 	@$(BIN)/pytest-chaos setup docker chromium
+	@echo "== images: pulled, or built here where no registry answers =="
+	@$(BIN)/python -m fixtures.images
 
 demo: setup  ## the main job: bring the shop up on local processes, break it, give verdicts, write the report
 	$(BIN)/pytest chaos --chaos $(PYTEST_ARGS)
@@ -45,7 +47,7 @@ bench: setup  ## measure against peers; writes reports/bench.json and prints a t
 	$(BIN)/python -m benchmarks
 
 soak: setup  ## kill runs at random moments, again and again, and look for leftovers
-	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
+	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
 
 lock: $(UV)  ## write requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
