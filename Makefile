@@ -14,7 +14,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(TOOLS)/bin/uv)
 export PATH := $(PATH):$(CURDIR)/$(TOOLS)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-containers demo test check lint bench soak lock clean
+.PHONY: help setup setup-containers demo test check lint bench soak protos lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -48,6 +48,9 @@ bench: setup  ## measure against peers; writes reports/bench.json and prints a t
 
 soak: setup  ## kill runs at random moments, again and again, and look for leftovers
 	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
+
+protos: $(VENV)/.installed  ## write protos/*_pb2*.py anew from protos/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/order.proto protos/inventory.proto
 
 lock: $(UV)  ## write requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
