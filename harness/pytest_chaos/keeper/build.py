@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
 
+from pytest_chaos.errors import ChaosError
 from pytest_chaos.keeper.contained import ContainerLauncher
 from pytest_chaos.keeper.desk import Desk
 from pytest_chaos.keeper.fingerprint import fingerprint
@@ -18,7 +20,7 @@ from pytest_chaos.keeper.otlp import Otlp
 from pytest_chaos.keeper.stack import Stack
 from pytest_chaos.keeper.toxics import Toxics
 from pytest_chaos.keeper.traffic import SpoolTraffic
-from pytest_chaos.model.plan import StackSpec
+from pytest_chaos.model.plan import NodeSpec, StackSpec
 from pytest_chaos.runtimes.base import Runtime
 from pytest_chaos.runtimes.containers import ContainerRuntime
 from pytest_chaos.runtimes.processes import ProcessRuntime
@@ -56,7 +58,9 @@ class Built:
         """Start what does not run, anew what has changed; raise StackError."""
         self._launcher.listen_host = self._otlp.host = await self._runtime.open()
         receiving = asyncio.create_task(self._otlp.start(), name="otlp") if spec.otlp else None
-        prints = {node.name: fingerprint(node, spec, environ) for node in spec.nodes}
+        names = [node.name for node in spec.nodes]
+        taken = await asyncio.gather(*(self._print(node, spec, environ) for node in spec.nodes))
+        prints = dict(zip(names, taken, strict=True))
         for name, old in self._prints.items():
             if name in self.stack.nodes and prints.get(name) != old:
                 progress(f"{name}: has changed since it was started")
@@ -77,6 +81,12 @@ class Built:
     def spans_offset(self) -> int:
         """How many bytes of spans have been written."""
         return self._otlp.offset()
+
+    async def _print(self, node: NodeSpec, spec: StackSpec, environ: dict[str, str]) -> str:
+        made_of = ""
+        with contextlib.suppress(ChaosError):  # its start will tell
+            made_of = await self._launcher.identity(node)
+        return f"{fingerprint(node, spec, environ)} {made_of}"
 
     def _on_wire_event(self, event: dict[str, Any]) -> None:
         if event.get("event") == "point":

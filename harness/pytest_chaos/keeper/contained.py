@@ -43,6 +43,12 @@ class ContainerLauncher(Launcher):
         plan = self._contained.get(name)
         return dict(plan.ports) if plan is not None else super().ports(name)
 
+    async def identity(self, node: NodeSpec) -> str:
+        """Give the content of the node's image."""
+        if node.kind == "stub":
+            return ""
+        return await self._runtime.content(await self._image(node))
+
     async def toxiproxy(self, environ: Mapping[str, str]) -> ServerPlan:
         """Say how the byte-level engine is started; raise PartMissing when its image cannot be had."""
         del environ
@@ -56,8 +62,7 @@ class ContainerLauncher(Launcher):
         return plan.version_in(await self._runtime.ask(node.name, plan.version))
 
     async def _prepare(self, node: NodeSpec) -> NodeRun:
-        image = await self._runtime.image_of_node(node.name, node.image)
-        return self._run(node, image=image, command=node.command, env={"HOST": "0.0.0.0"})
+        return self._run(node, image=await self._image(node), command=node.command, env={"HOST": "0.0.0.0"})
 
     async def _broker(self, node: NodeSpec) -> Launch:
         if node.name not in self._contained:
@@ -67,10 +72,15 @@ class ContainerLauncher(Launcher):
                 node, host=self.host(node.name), container=container, links=links
             )
         plan = self._contained[node.name]
-        image = await self._runtime.image_of_part(node.broker)
+        image = await self._image(node)
         self.direct[node.name] = plan.direct
         run = self._run(node, image=image, command=plan.command, env=plan.env, ports=plan.ports)
         return Launch(run=run, ready=plan.ready, ready_port="tcp", upstreams=dict(plan.upstreams))
+
+    async def _image(self, node: NodeSpec) -> str:
+        if node.kind == "broker":
+            return await self._runtime.image_of_part(node.broker)
+        return await self._runtime.image_of_node(node.name, node.image)
 
     def _run(
         self,

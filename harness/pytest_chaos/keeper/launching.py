@@ -78,6 +78,11 @@ class Launcher:
         data.mkdir(parents=True, exist_ok=True)
         return data
 
+    async def identity(self, node: NodeSpec) -> str:
+        """Give what a start of the node would be made of, beyond its spec and its files; empty when nothing is."""
+        del node
+        return ""
+
     async def toxiproxy(self, environ: Mapping[str, str]) -> ServerPlan:
         """Say how the byte-level engine is started; raise PartMissing when it cannot be had."""
         return server_plan(environ, self.pool.take())

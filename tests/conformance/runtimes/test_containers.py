@@ -44,18 +44,15 @@ WHY = _missing()
 pytestmark = pytest.mark.skipif(bool(WHY), reason=WHY)
 
 # Listens where it is told; counts its starts in its data folder; says so when it is asked to end.
-SERVICE = (
-    """
+SERVICE = """
 import pathlib, signal
 mine = pathlib.Path(__import__("os").environ["DATA_DIR"], "starts")
 mine.write_text(mine.read_text() + "x" if mine.exists() else "x")
 def bye(*_): print("bye", flush=True); raise SystemExit
 signal.signal(signal.SIGTERM, bye)
-"""
-    + kit.SERVICE.replace('("127.0.0.1", ', '(os.environ["HOST"], ')
-    .replace('" from {os.getpid()}"', '" start {len(mine.read_text())}"')
-    .replace("from http.server", "import time; time.sleep(float(os.environ.get('LATE_S', 0)))\nfrom http.server")
-)
+""" + kit.SERVICE.replace('("127.0.0.1", ', '(os.environ["HOST"], ').replace(
+    '" from {os.getpid()}"', '" start {len(mine.read_text())}"'
+).replace("from http.server", "import time; time.sleep(float(os.environ.get('LATE_S', 0)))\nfrom http.server")
 Up = tuple[KeeperClient, StackState]
 
 
@@ -219,7 +216,7 @@ _KINDS = (("kafka", "events"), ("rabbitmq", "bus"), ("redis", "keys"))
     ("image", "said"),
     [
         ("", r"one: it has no image to run as a container: give it one, or use --chaos-runtime=processes"),
-        ("nobody/has-this:1", r"one: its image nobody/has-this:1 is not here and cannot be pulled .*PYTEST_CHAOS_IMAGE_ONE"),
+        ("nobody/has-this:1", r"one: its image nobody/has-this:1 is not here and cannot be .*PYTEST_CHAOS_IMAGE_ONE"),
     ],
 )
 def test_a_service_without_an_image_is_one_clear_error(image: str, said: str) -> None:
@@ -296,3 +293,29 @@ def test_containers_of_a_run_whose_folder_is_gone_are_swept(monkeypatch: pytest.
 
 def _starts(said: str) -> int:
     return int(said.rpartition(" ")[2])
+
+
+def _build(tag: str, line: str) -> None:
+    subprocess.run(["docker", "build", "-q", "-t", tag, "-"], input=f"FROM {IMAGE}\n{line}\n".encode(), check=True)
+
+
+def test_a_kept_node_whose_image_was_built_anew_runs_the_new_one(tmp_path: Path) -> None:
+    tag = f"pytest-chaos/{kit.run_id()}:local"
+    source = SERVICE.replace('"GREETING", "hello"', '"BUILT", "?"')
+    one = kit.service("one", source=source, image=tag, env={"DATA_DIR": "{data}"})
+    spec = dataclasses.replace(spec_of(one, service("two")), project=str(tmp_path))
+    said, keepers = [], set()
+    try:
+        for number in range(2):
+            _build(tag, f"ENV BUILT=image{number}")
+            client, _ = KeeperClient.join(kit.run_id(), keep=True, project=tmp_path)
+            with client:
+                state = client.start(spec)
+                keepers.add((client.home.run_id, kit.keeper_pid(client)))
+                said += [kit.get(state.links[f"test -> {name}"]) for name in ("one", "two")]
+        assert said == ["image0 start 1", "hello start 1", "image1 start 2", "hello start 1"]
+    finally:
+        for run, pid in keepers:
+            os.kill(pid, signal.SIGTERM)
+            kit.until(lambda run=run: not of_run(run), what="the end")
+        subprocess.run(["docker", "rmi", "-f", tag], check=True, capture_output=True)

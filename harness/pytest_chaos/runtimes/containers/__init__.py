@@ -76,6 +76,10 @@ class ContainerRuntime:
             # It is the system under test: without it there is nothing to skip to.
             raise StackError(str(missing)) from None
 
+    async def content(self, image: str) -> str:
+        """Give the content that an image's name stands for now, which tells a rebuilt one."""
+        return str(await self._off(functools.partial(self._open[0].image_id, image)))
+
     async def _choose(self, name: str, wanted: tuple[str, ...]) -> str:
         library = self._open[0]
         why = ""
@@ -143,7 +147,7 @@ class ContainerRuntime:
 
     def _start(self, library: Library, run: NodeRun, watch: Watch) -> Any:
         """Blocks."""
-        recipe = (run.image, run.command, tuple(sorted(run.env.items())))
+        recipe = (library.image_id(run.image), run.command, tuple(sorted(run.env.items())))
         former = self._made.get(run.name)
         if former is not None and former.recipe == recipe:
             container = library.client.containers.get(former.id)

@@ -83,15 +83,19 @@ class Library:
         """Remove a network again."""
         self.api.remove_network(name)
 
+    def image_id(self, image: str) -> str:
+        """Give the content that an image's name stands for now; empty when it is not here."""
+        try:
+            return str(self.client.images.get(image).id)
+        except self.errors.ImageNotFound:
+            return ""
+
     def has(self, image: str, *, pull: bool) -> str:
         """Give the empty string when an image is here, pulled if need be and allowed; else why not."""
-        try:
-            self.client.images.get(image)
-        except self.errors.ImageNotFound:
-            if not pull:
-                return "it is not here"
-        else:
+        if self.image_id(image):
             return ""
+        if not pull:
+            return "it is not here"
         try:
             self.client.images.pull(image)
         except self.errors.APIError as refused:
