@@ -61,6 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if options.enabled(config):
         for item in chaotic:
             item.add_marker(pytest.mark.usefixtures("chaos"))
+        # Last, so that no stack is up while other tests run: its observers share their process, its load their cores.
+        items.sort(key=is_chaos)
         _replay(config, items)
         return
     if not chaotic:

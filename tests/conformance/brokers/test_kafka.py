@@ -103,6 +103,7 @@ def test_work_that_a_member_holds_without_any_commit_is_backlog(broker, observer
             "orders", bootstrap_servers=broker.address(CONSUMER), group_id="new", enable_auto_commit=False
         )
         await consumer.start()
+        await consumer.seek_to_end()
         try:
             await publish(broker.address(PRODUCER), "held")
             await asyncio.wait_for(consumer.getone(), 10)
