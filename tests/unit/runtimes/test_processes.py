@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import time
+import traceback
+import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -55,8 +57,30 @@ def with_runtime(work: Callable[[ProcessRuntime], Awaitable[None]]) -> None:
             assert await runtime.close() == []
             reaper.detach()
 
-    become_subreaper()
-    asyncio.run(run())
+    _in_a_child(lambda: (become_subreaper(), asyncio.run(run())))
+
+
+def _in_a_child(work: Callable[[], object]) -> None:
+    """Fork: a runtime's close() ends every child of its process and reaps them, other tests' brokers included."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads: the child takes no lock that one may hold
+        child = os.fork()
+    if child == 0:
+        said = b""
+        try:
+            os.close(reading)
+            work()
+        except BaseException:  # noqa: BLE001 - whatever it was, the parent tells it
+            said = traceback.format_exc().encode()
+        os.write(writing, said[-60_000:])
+        os._exit(1 if said else 0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if status:
+        pytest.fail(said.decode() or f"the child ended with status {status}", pytrace=False)
 
 
 async def says(path: Path, word: str) -> str:
@@ -154,13 +178,14 @@ def test_a_paused_node_can_be_killed(tmp_path: Path) -> None:
 
 
 def test_close_leaves_nothing_that_carries_the_run(tmp_path: Path) -> None:
-    pids: set[int] = set()
+    listed = tmp_path / "pids"
 
     async def work(runtime: ProcessRuntime) -> None:
         running = await started(runtime, node(tmp_path, "python", "-c", FAMILY))
-        pids.update(member.pid for member in running.members())
+        listed.write_text(" ".join(str(member.pid) for member in running.members()))  # noqa: ASYNC240
 
     with_runtime(work)
+    pids = [int(pid) for pid in listed.read_text().split()]
     assert len(pids) == 3
     assert [pid for pid in pids if procfs.look(pid)] == []
 
