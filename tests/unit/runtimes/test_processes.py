@@ -182,7 +182,7 @@ def test_close_leaves_nothing_that_carries_the_run(tmp_path: Path) -> None:
 
     async def work(runtime: ProcessRuntime) -> None:
         running = await started(runtime, node(tmp_path, "python", "-c", FAMILY))
-        listed.write_text(" ".join(str(member.pid) for member in running.members()))  # noqa: ASYNC240
+        listed.write_text(" ".join(str(member.pid) for member in running.members()))
 
     with_runtime(work)
     pids = [int(pid) for pid in listed.read_text().split()]
