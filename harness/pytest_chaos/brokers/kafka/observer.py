@@ -92,7 +92,7 @@ class KafkaObserver:
             raise ChaosError(msg) from wrong
 
     async def _connect(self) -> None:
-        """Have connections. A caller whose time is over does not cut the making of one: aiokafka would leave it open."""
+        """Have connections. A caller whose time is over does not cut their making: aiokafka would leave them open."""
         if self._consumer is None:
             self._opening = self._opening or asyncio.create_task(self._open())
             try:
