@@ -15,7 +15,7 @@ from pytest_chaos.model.verdict import RuleResult, Verdict
 from pytest_chaos.reporting.masking import mask_text
 from pytest_chaos.reporting.moments import Moment, fault_label, relative_ms, witness
 from pytest_chaos.reporting.traces import TraceLink, trace_links
-from pytest_chaos.reporting.weighing import active_faults, failures, grouped, missing_of, replay_line
+from pytest_chaos.reporting.weighing import active_faults, failures, grouped, latest_fault, missing_of, replay_line
 
 WIDTH = 80
 MAX_FAILURES = 5
@@ -91,10 +91,14 @@ def _finding(result: RuleResult, also: Sequence[str], history: History) -> Itera
     for fault in active:
         yield from _labelled("active", _fault(fault, history))
     if history.faults and not active:
-        yield from _labelled("active", "no fault at that time")
+        yield from _labelled("active", _inactive(latest_fault(history, min(times)), history))
     if named:
         yield f"  witness   (ms since the test began; its end is at {relative_ms(history.ended_ns, history)})"
         yield from _witness(named, history)
+
+
+def _inactive(before: FaultRecord | None, history: History) -> str:
+    return f"no fault any more; the latest was {_fault(before, history)}" if before else "no fault yet"
 
 
 def _trace(link: TraceLink) -> str:

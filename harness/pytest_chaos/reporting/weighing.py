@@ -93,6 +93,13 @@ def active_faults(history: History, witness_ns: tuple[int, ...]) -> tuple[FaultR
     )
 
 
+def latest_fault(history: History, before_ns: int) -> FaultRecord | None:
+    """The fault that was lifted last before an instant (ns): what the system still suffers from when none is active."""
+    lifted = [(fault.lifted_ns, fault) for fault in history.faults if fault.lifted_ns is not None]
+    over = [(at, fault) for at, fault in lifted if at < before_ns]
+    return max(over, key=lambda one: one[0])[1] if over else None
+
+
 def anchor(nodeid: str) -> str:
     """The fragment under which a test stands in report.html: the same for the same test in every run."""
     return f"t-{hashlib.blake2b(nodeid.encode(errors='replace'), digest_size=5).hexdigest()}"

@@ -39,6 +39,18 @@ def test_a_failure_names_the_rule_the_numbers_the_blame_the_fault_the_witness_an
         assert part in flat
 
 
+def test_a_failure_after_the_fault_names_the_fault_that_was_the_latest():
+    case = retry_case()
+    (fault,) = case.history.faults
+    over = dataclasses.replace(fault, lifted_ns=fault.installed_ns + 1)
+    gone = dataclasses.replace(case, history=dataclasses.replace(case.history, faults=(over,)))
+    flat = " ".join(text(gone).split())
+    assert "active no fault any more; the latest was f1 Status(" in flat
+    late = dataclasses.replace(over, installed_ns=case.history.ended_ns, lifted_ns=case.history.ended_ns)
+    gone = dataclasses.replace(case, history=dataclasses.replace(case.history, faults=(late,)))
+    assert "active no fault yet" in " ".join(text(gone).split())
+
+
 def test_the_link_into_jaeger_stands_there_when_its_address_is_known():
     assert "trace     http://127.0.0.1:16686/trace/4bf92f3577b34da6a3ce929d0e0e4736" in text(
         retry_case(), jaeger_url="http://127.0.0.1:16686/"

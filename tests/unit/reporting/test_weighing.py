@@ -8,7 +8,16 @@ from fixtures.histories.failing import retry_case, saga_case
 from fixtures.histories.others import passed_case, unhit_case
 from fixtures.histories.values import ns
 from pytest_chaos.model.verdict import RuleResult, Verdict
-from pytest_chaos.reporting.weighing import active_faults, anchor, failures, grouped, missing_of, replay_line, rows_of
+from pytest_chaos.reporting.weighing import (
+    active_faults,
+    anchor,
+    failures,
+    grouped,
+    latest_fault,
+    missing_of,
+    replay_line,
+    rows_of,
+)
 
 
 def test_what_costs_money_stands_before_what_costs_nerves():
@@ -65,6 +74,17 @@ def test_only_faults_of_the_time_of_the_witness_were_active():
     assert [fault.id for fault in active_faults(history, (ns(40), ns(50)))] == ["f1", "f2"]
     assert [fault.id for fault in active_faults(history, (ns(100), ns(200)))] == ["f2"]
     assert active_faults(history, (ns(5000),)) == ()
+
+
+def test_where_no_fault_is_active_the_latest_one_is_known():
+    history = saga_case().history
+    first, second = (
+        dataclasses.replace(fault, lifted_ns=ns(at)) for fault, at in zip(history.faults, (60, 50), strict=True)
+    )
+    lifted = dataclasses.replace(history, faults=(first, second))
+    assert latest_fault(lifted, ns(5000)) == first
+    assert latest_fault(lifted, ns(55)) == second
+    assert latest_fault(lifted, ns(10)) is None
 
 
 def test_the_anchor_of_a_test_is_its_own_and_harmless():
