@@ -1,4 +1,4 @@
-"""The main job, unchanged, with every node in a container: what each pattern's file promises is proved in its journal."""
+"""The main job with every node in a container: what each file of chaos/ promises is proved in the journal."""
 
 from __future__ import annotations
 
