@@ -48,7 +48,7 @@ def rejections(history: History, link: str) -> list[Rejection]:
         op = causes.of(attempt)
         if attempt.caller == caller and op:
             outgoing.setdefault(op.id, []).append(attempt)
-    requests = [one for one in history.attempts if one.callee.partition(".")[0] == caller and one.protocol != "tcp"]
+    requests = [one for one in history.attempts if one.callee.partition(".")[0] == caller and one.is_request]
     using = {
         one.operation
         for one in requests

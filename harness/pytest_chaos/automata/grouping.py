@@ -100,7 +100,7 @@ def group(history: History, link: str, *, operations: Iterable[str] = ()) -> Gro
     ops: dict[tuple[str, str, str], Op | None] = {}
     loose: list[Attempt] = []
     for attempt in history.on(link):
-        if attempt.protocol == "tcp" or (wanted and not matches(attempt.operation, wanted)):
+        if not attempt.is_request or (wanted and not matches(attempt.operation, wanted)):
             continue
         op = causes.of(attempt)
         identity = _identity(attempt, op, causes)
@@ -187,7 +187,7 @@ class _Inbound:
         if caller == DRIVER:
             return
         for attempt in history.attempts:
-            if attempt.callee.partition(".")[0] == caller and attempt.protocol != "tcp":
+            if attempt.callee.partition(".")[0] == caller and attempt.is_request:
                 op = causes.of(attempt)
                 if op:
                     self._by_op.setdefault(op.id, []).append(attempt)

@@ -63,7 +63,7 @@ class CircuitBreaker:
         """Decide every rule."""
         found = Findings(history, self, self.link, _RULES)
         caller = self.link.partition(" -> ")[0]
-        attempts = [one for one in history.on(self.link) if one.protocol != "tcp"]
+        attempts = [one for one in history.on(self.link) if one.is_request]
         self._explain(found, history, sum(self._result(one) == "failure" for one in attempts))
         if any(node.name == caller and node.replicas > 1 for node in history.nodes):
             found.doubt(_RULES, f"{caller} has several replicas, each with a breaker of its own, behind one link")

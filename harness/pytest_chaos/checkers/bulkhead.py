@@ -39,9 +39,7 @@ class Bulkhead:
     def check(self, history: History, /) -> Verdict:
         """Decide L1."""
         found = Findings(history, self, self.link, ("L1",))
-        attempts = [
-            one for one in history.on(self.link) if one.protocol != "tcp" and matches(one.operation, self.operations)
-        ]
+        attempts = [one for one in history.on(self.link) if one.is_request and matches(one.operation, self.operations)]
         top = peak([(one.started_ns, end_ns(one, history)) for one in attempts], shrink_ns=skew_ns(history))
         if top.count > self.limit:
             members = [attempts[index] for index in top.members]

@@ -94,7 +94,7 @@ class FireAndForget:
                 )
 
     def _bounded(self, found: Findings, history: History) -> None:
-        attempts = [one for one in history.on(self.link) if one.protocol != "tcp"]
+        attempts = [one for one in history.on(self.link) if one.is_request]
         if self.bound_s is None and self.limit is None:
             found.missing(("N2",), "neither bound_s nor limit is declared")
             return

@@ -49,7 +49,7 @@ class Timeout:
         bound = ns(self.attempt_s)
         longest = 0
         for one in history.on(self.link):
-            if one.protocol == "tcp" or not matches(one.operation, self.operations):
+            if not one.is_request or not matches(one.operation, self.operations):
                 continue
             lasted = end_ns(one, history) - one.started_ns
             longest = max(longest, lasted)

@@ -22,9 +22,7 @@ def unrest(
     """Name everything that is still going on; empty means at rest. Long-lived connections are not requests."""
     found = [f"{open_ops} calls of the driver have not returned"] if open_ops else []
     found += [
-        f"{attempt.id} {attempt.operation} on {attempt.link} is open"
-        for attempt in attempts
-        if attempt.protocol != "tcp"
+        f"{attempt.id} {attempt.operation} on {attempt.link} is open" for attempt in attempts if attempt.is_request
     ]
     found += [f"{channel}: {waiting} messages wait" for channel, waiting in sorted(backlog.items()) if waiting]
     found += [

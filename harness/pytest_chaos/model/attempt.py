@@ -21,7 +21,7 @@ class Attempt:
     link: str
     connection: str
     reused: bool
-    protocol: Literal["http/1.1", "grpc", "h2", "tcp"]
+    protocol: Literal["http/1.1", "grpc", "h2", "amqp", "kafka", "resp", "tcp"]
     operation: str = ""
     connected_ns: int
     started_ns: int
@@ -44,6 +44,11 @@ class Attempt:
     faults: tuple[str, ...] = ()
 
     @property
+    def is_request(self) -> bool:
+        """Whether this is a request to a service, which its rules are about: no broker's frame, no bare connection."""
+        return self.protocol in {"http/1.1", "grpc", "h2"}
+
+    @property
     def caller(self) -> str:
         """The node that made the request."""
         return self.link.partition(" -> ")[0]
@@ -61,7 +66,7 @@ class Attempt:
         if self.protocol == "grpc":
             return "ok" if self.grpc_status == 0 else "info"
         if self.status is None:
-            return "ok" if self.protocol == "tcp" else "info"
+            return "info" if self.is_request else "ok"
         if self.status < 400:
             return "ok"
         return "fail" if self.status < 500 else "info"
