@@ -113,7 +113,7 @@ def classify(witness: Event, states: Sequence[State]) -> tuple[tuple[str, ...], 
         if probing:
             done = max(state.successes for state in probing)
             if done:
-                return ("B4", "B5"), f"calls ran side by side after only {done} successful probes, as if it were closed"
+                return ("B4", "B5"), f"calls ran side by side after only {_probes(done)}, as if it were closed"
             return ("B4",), "another call was admitted while a probe was under way"
         if all(state.rejected for state in states):
             return ("B3",), "a call was admitted although it was open and had not waited"
@@ -122,7 +122,7 @@ def classify(witness: Event, states: Sequence[State]) -> tuple[tuple[str, ...], 
             done = max(state.successes for state in reopened)
             return (
                 ("B5",),
-                f"a call was admitted right after a failed probe; {done} successful probes had been enough to close it",
+                f"a call was admitted right after a failed probe; {_probes(done)} had been enough to close it",
             )
         return ("B1",), "calls went on although enough of them had failed in a row"
     if "open" in modes:
@@ -153,3 +153,7 @@ def _idle_ns(history: History, request: Attempt, outgoing: Sequence[Attempt]) ->
 
 def _answered(request: Attempt) -> bool:
     return request.status is not None or request.grpc_status is not None
+
+
+def _probes(number: int) -> str:
+    return f"{number} successful probe{'' if number == 1 else 's'}"
