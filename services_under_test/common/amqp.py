@@ -82,7 +82,7 @@ class Publisher:
         try:
             async with asyncio.timeout(_PUBLISH_S):
                 channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-                await self._strategies.email_queue(channel)
+                await self._strategies.publishers_queue(channel)
                 self._exchange = await declare_exchange(channel)
         except BaseException:
             await self._connection.close()

@@ -63,9 +63,10 @@ class Strategies:
     operation. ``breaker``: makes the circuit breaker. ``rpc_timeout``: the deadline in seconds that a gRPC call
     carries. ``effect_of``: what a saga step's outcome says about its effect. ``compensate``: runs the undoing.
     ``order_key``: the idempotency key that goes out. ``outbound_correlation``: the correlation id that goes out.
-    ``side_limits``: bounds of fire-and-forget work. ``email_queue``: the queue that ``email`` consumes. ``mail_key``:
-    the key for the gateway, from the event's id. ``mail_seen``: whether an event id was dealt with, given what the
-    table says. ``after_failure``: what happens to a record whose effect failed.
+    ``side_limits``: bounds of fire-and-forget work. ``email_queue``: the queue that ``email`` consumes.
+    ``publishers_queue``: what the publisher declares, so that an event before its first subscriber is kept.
+    ``mail_key``: the key for the gateway, from the event's id. ``mail_seen``: whether an event id was dealt with, given
+    what the table says. ``after_failure``: what happens to a record whose effect failed.
     """
 
     retryable: Callable[[Outcome], bool] = _is_retryable
@@ -78,6 +79,7 @@ class Strategies:
     outbound_correlation: Callable[[str], str] = _same
     side_limits: Callable[[SideLimits], SideLimits] = lambda limits: limits
     email_queue: Callable[[Any], Awaitable[Any]] = _declare_email_queue
+    publishers_queue: Callable[[Any], Awaitable[Any]] = _declare_email_queue
     mail_key: Callable[[str], str] = _same
     mail_seen: Callable[[bool], bool] = bool
     after_failure: Callable[..., AfterFailure] = _after_failure

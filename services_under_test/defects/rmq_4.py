@@ -2,7 +2,8 @@
 
 Service: email. Provoked by: email killed or stopped, users created, email started again: their mails never come.
 (Users publishes as ``mandatory``; the loss shows where another queue, an observer's for instance, is bound as well, so
-that the message counts as routed. The durable queue is deleted at the start, as if it had never been.)
+that the message counts as routed. The durable queue is deleted at the start, as if it had never been, and a publisher
+with the defect declares none.)
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ async def _exclusive(channel: AbstractChannel) -> AbstractQueue:
     return queue
 
 
+async def _nothing(channel: AbstractChannel) -> None:
+    del channel
+
+
 DEFECT = Defect(
     id="RMQ-4",
     service="email",
@@ -34,5 +39,5 @@ DEFECT = Defect(
         "D8": "after a cut the consumer comes back with an empty queue",
         "D7": "the row is committed, its event published, and its effect never comes",
     },
-    replaces={"email_queue": _exclusive},
+    replaces={"email_queue": _exclusive, "publishers_queue": _nothing},
 )
