@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,46 +23,14 @@ from pytest_chaos.keeper.client import KeeperClient, StackState
 from pytest_chaos.keeper.sweep import sweep_now
 from pytest_chaos.model.fault import ByteFault, Installed
 from pytest_chaos.model.plan import StackSpec, StubOperation
-from pytest_chaos.model.topology import Http, Service, Stub, Tcp, Topology
-from pytest_chaos.parts import docker
+from pytest_chaos.model.topology import Http, Service, Stub, Tcp
 from pytest_chaos.runtimes.containers import labels, leftovers
-from tests.conformance.runtimes import kit
+from tests.conformance.runtimes import boxes, kit
+from tests.conformance.runtimes.boxes import IMAGE, SERVICE, of_run, service, spec_of
 
-IMAGE = "shop-orders"  # any image with Python
-
-
-def _missing() -> str:
-    found = docker.find(os.environ)
-    if found.found is None:
-        return f"no Docker engine answers: {found.how_to_get}"
-    status, _ = docker.call(os.environ, "GET", f"/images/{IMAGE}/json")
-    return "" if status == 200 else f"no image {IMAGE}: make setup-containers"
-
-
-WHY = _missing()
+WHY = boxes.missing()
 pytestmark = pytest.mark.skipif(bool(WHY), reason=WHY)
-
-# Listens where it is told; counts its starts in its data folder; says so when it is asked to end.
-SERVICE = """
-import pathlib, signal
-mine = pathlib.Path(__import__("os").environ["DATA_DIR"], "starts")
-mine.write_text(mine.read_text() + "x" if mine.exists() else "x")
-def bye(*_): print("bye", flush=True); raise SystemExit
-signal.signal(signal.SIGTERM, bye)
-""" + kit.SERVICE.replace('("127.0.0.1", ', '(os.environ["HOST"], ').replace(
-    '" from {os.getpid()}"', '" start {len(mine.read_text())}"'
-).replace("from http.server", "import time; time.sleep(float(os.environ.get('LATE_S', 0)))\nfrom http.server")
 Up = tuple[KeeperClient, StackState]
-
-
-def service(name: str, **fields: object) -> Service:
-    env = {"DATA_DIR": "{data}", **fields.pop("env", {})}  # type: ignore[dict-item]
-    return kit.service(name, source=SERVICE, env=env, **{"image": IMAGE, **fields})
-
-
-def spec_of(*nodes: object, toxiproxy: tuple[str, ...] = ()) -> StackSpec:
-    plain = Topology(*nodes, toxiproxy=toxiproxy).spec()  # type: ignore[arg-type]
-    return dataclasses.replace(plain, project="/", runtime="containers", otlp=False)
 
 
 def chain() -> StackSpec:
@@ -73,14 +40,6 @@ def chain() -> StackSpec:
         Stub("bank", {"POST /pay": StubOperation(body={"receipt": "{seq}"})}),
         toxiproxy=("front -> back",),
     )
-
-
-def of_run(run: str) -> list[str]:
-    """What the engine has of a run: containers and networks."""
-    wanted = urllib.parse.quote(json.dumps({"label": [f"{labels.RUN}={run}"]}))
-    _, containers = docker.call(os.environ, "GET", f"/containers/json?all=1&filters={wanted}")
-    _, networks = docker.call(os.environ, "GET", f"/networks?filters={wanted}")
-    return [*(one["Labels"][labels.NODE] for one in containers), *("a network" for _ in networks)]
 
 
 @pytest.fixture(scope="module")
@@ -238,9 +197,9 @@ CLIENT = """
 import sys, time
 sys.path.insert(0, {root!r})
 from pytest_chaos.keeper.client import KeeperClient
-from tests.conformance.runtimes import test_containers as those
+from tests.conformance.runtimes import boxes
 client = KeeperClient.spawn({run!r})
-client.start(those.spec_of(those.service("one")))
+client.start(boxes.spec_of(boxes.service("one")))
 print("up", flush=True)
 time.sleep(600)
 """
