@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from fixtures.shop import USER
-from pytest_chaos import Chaos, Delivery, Kill, KillAt
+from pytest_chaos import Chaos, Delivery, FailFirst, Kill, KillAt
 
 pytestmark = pytest.mark.chaos(needs=("rabbitmq",))
 
@@ -38,3 +40,14 @@ def test_what_is_published_while_the_subscriber_is_away_comes_afterwards(chaos: 
         for _ in range(5):
             assert users.post("/api/users", json=USER).status_code == 201
     chaos.check(mails("D1", "D9"))
+
+
+def test_an_event_that_comes_twice_sends_one_mail_though_the_gateway_refuses_at_first(chaos: Chaos) -> None:
+    marker = uuid.uuid4().hex
+    event = {"marker": marker, "email": "ada@example.org"}
+    with chaos.fault(FailFirst("email -> mailgate", 1, operation="POST /mails")):
+        for _ in range(2):
+            chaos.publish(
+                "bus", "microservices_events", event, key="user.created", headers={"message-id": f"e-{marker}"}
+            )
+    chaos.check(mails("D1", "D3"))

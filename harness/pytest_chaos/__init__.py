@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_chaos.engine.chaos import Chaos as Chaos
     from pytest_chaos.errors import ChaosError as ChaosError
     from pytest_chaos.errors import Inconclusive as Inconclusive
+    from pytest_chaos.errors import PublishError as PublishError
     from pytest_chaos.errors import Violation as Violation
     from pytest_chaos.model.plan import StubOperation as StubOperation
     from pytest_chaos.model.topology import Backing as Backing
@@ -54,7 +55,7 @@ else:
         "checkers.saga": ("Saga", "Step"),
         "checkers.timeout": ("Deadline", "Timeout"),
         "engine.chaos": ("Chaos",),
-        "errors": ("ChaosError", "Inconclusive", "Violation"),
+        "errors": ("ChaosError", "Inconclusive", "PublishError", "Violation"),
         "model.plan": ("StubOperation",),
         "model.topology": ("Backing", "Http", "LogLine", "Service", "Stub", "Tcp", "Topology"),
     }

@@ -10,6 +10,7 @@
      |   +- KeeperError         the keeper refused a request or is gone
      |   +- FaultError          a fault cannot be carried out as asked
      |   +- UndoError           something could not be undone: the run is DIRTY
+     +- PublishError            the driver's message was not confirmed: neither of the two, a test may expect it
      +- AssertionError
          +- Violation           the system under test is wrong
          +- Inconclusive        nothing was decided: vacuity is never a pass
@@ -44,6 +45,14 @@ class FaultError(ChaosError):
 
 class UndoError(ChaosError):
     """A fault could not be undone within its time; the run is DIRTY."""
+
+
+class PublishError(Exception):
+    """A broker did not confirm the driver's message. ``certain``: it certainly has none; else nobody can say."""
+
+    def __init__(self, message: str, *, certain: bool) -> None:
+        super().__init__(message)
+        self.certain = certain
 
 
 class Violation(AssertionError):  # noqa: N818 - the field's word, and it must read as an assertion

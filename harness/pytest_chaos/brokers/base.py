@@ -8,6 +8,7 @@ from an event loop.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -15,11 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.message import Message
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.registry import Registry
 
 TakePort = Callable[[], int]
+Body = bytes | str | Mapping[str, object]
+"""A message's body: bytes, text, or an object that goes as JSON (Redis: as the entry's fields)."""
 T = TypeVar("T")
 
 
@@ -90,6 +94,24 @@ class Observer(Protocol):
         ...
 
 
+class Publisher(Protocol):
+    """Publishes for the driver, on the driver's own link, from one thread at a time; a connection is made on first use.
+
+    Raises ChaosError when the client library is not installed (with the extra to install).
+    """
+
+    def publish(self, channel: str, body: Body, *, key: str, headers: Mapping[str, str], timeout_s: float) -> str:
+        """Publish one message and give the broker's own name of it once it is confirmed; raise PublishError.
+
+        ``channel`` is the topic, exchange or stream, ``key`` the record's or routing key.
+        """
+        ...
+
+    def close(self) -> None:
+        """Disconnect; safe to call twice."""
+        ...
+
+
 class Recipe(Protocol):
     """One kind of broker. Raises PartMissing from ``prepare`` when it cannot be had here."""
 
@@ -121,6 +143,10 @@ class Recipe(Protocol):
         """Make an observer; connects on first use."""
         ...
 
+    def publisher(self, name: str, address: str) -> Publisher:
+        """Make a publisher on a link; ``address`` is what :meth:`address` gave for it."""
+        ...
+
 
 recipes: Registry[Recipe] = Registry("pytest_chaos.brokers")
 
@@ -133,6 +159,19 @@ def recipe_for(kind: str) -> Recipe:
 def observer_for(kind: str, direct: str, options: Mapping[str, Any], *, name: str = "") -> Observer:
     """Make the observer of a broker; ``direct`` is its plan's, ``name`` what messages call it (else its kind)."""
     return recipes.get(kind).observe(name or kind, direct, options)
+
+
+def encoded(body: Body) -> bytes:
+    """Give a body's bytes; raise ChaosError when an object cannot be written as JSON."""
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, str):
+        return body.encode()
+    try:
+        return json.dumps(dict(body)).encode()
+    except (TypeError, ValueError) as wrong:
+        msg = f"message={body!r:.80}: cannot be written as JSON: {wrong}; give bytes, a string or plain values"
+        raise ChaosError(msg) from None
 
 
 class LoopThread:

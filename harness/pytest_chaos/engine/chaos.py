@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +13,7 @@ from pytest_chaos.engine.driver import DEFAULT_TIMEOUT_S, AsyncClient, Client, O
 from pytest_chaos.engine.identity import Identities
 from pytest_chaos.engine.judge import Judgement, bind, judge
 from pytest_chaos.engine.nemesis import Nemesis
+from pytest_chaos.engine.publishing import Publishing
 from pytest_chaos.engine.recorder import Gathered, Window
 from pytest_chaos.errors import ChaosError, Inconclusive, TopologyError, Violation
 from pytest_chaos.model.fault import Fault
@@ -24,6 +25,7 @@ from pytest_chaos.model.verdict import Checker, Verdict
 if TYPE_CHECKING:
     import grpc
 
+    from pytest_chaos.brokers.base import Body
     from pytest_chaos.engine.session import Session
 
 T = TypeVar("T")
@@ -43,7 +45,9 @@ class Chaos:
         self._render = render
         self._ops = OpLog(Identities(session.settings.seed, test))
         self._nemesis = Nemesis(session.keeper, session.topology, test)
+        self._publishing = Publishing(session, self._ops)
         self._cleanup = ExitStack()
+        self._cleanup.callback(self._publishing.close)
         self.judgements: list[Judgement] = []
 
     # -- driving -------------------------------------------------------------------------------------------------
@@ -72,6 +76,24 @@ class Chaos:
         channel = recording_channel(self._session.address(link), link, self._ops)
         self._cleanup.callback(channel.close)
         return channel
+
+    def publish(
+        self,
+        node: str,
+        channel: str,
+        message: Body,
+        *,
+        key: str = "",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 10.0,
+    ) -> str:
+        """Publish to a broker on the link ``test -> node``, as an Op; give the broker's own name of the message.
+
+        ``channel`` is a Kafka topic, a RabbitMQ exchange or a Redis stream, ``key`` the record's or routing key;
+        ``message`` bytes, a string, or an object (JSON; Redis: fields). Raises PublishError when it was not confirmed
+        within ``timeout_s`` seconds (above 0, at most 600). Needs the broker's extra.
+        """
+        return self._publishing.publish(node, channel, message, key=key, headers=headers or {}, timeout_s=timeout_s)
 
     def burst(self, calls: int, call: Callable[[int], T]) -> list[T | Exception]:
         """Make ``calls`` calls at once, each in its own thread.

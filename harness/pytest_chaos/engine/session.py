@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pytest_chaos.engine import journal
-from pytest_chaos.engine.clock import Canary, now_ns
+from pytest_chaos.engine.clock import Canary, now_ns, pause
 from pytest_chaos.engine.recorder import Recorder, SpanReader
 from pytest_chaos.engine.settings import RunSettings
 from pytest_chaos.engine.state import read_state
+from pytest_chaos.errors import ChaosError
 from pytest_chaos.keeper.client import KeeperClient, StackState
 from pytest_chaos.model.journal import LinkInUse, PartInUse, RunRecord
 from pytest_chaos.model.message import Effect, Message
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_chaos.brokers.base import Observer
 
 Progress = Callable[[str], None]
+
+_DYING_NS = 10**9
+_POLL_S = 0.02
 
 
 class Session:
@@ -71,8 +75,23 @@ class Session:
             row
             for node in self.topology.nodes
             if isinstance(node, Service) and node.state is not None and node.name in running
-            for row in self.state_of(node)
+            for row in self._state_if_running(node)
         ]
+
+    def _state_if_running(self, service: Service) -> list[Effect]:
+        """Read a service's ledgers; one that dies just now has none to tell, and the keeper knows in a moment."""
+        deadline = now_ns() + _DYING_NS
+        while True:
+            try:
+                return self.state_of(service)
+            except ChaosError as wrong:
+                if not isinstance(wrong.__cause__, OSError):
+                    raise
+                if service.name not in self.keeper.running():
+                    return []
+                if now_ns() > deadline:
+                    raise
+                pause(_POLL_S)
 
     def universal(self) -> Sequence[Checker]:
         """Give the rules that hold for every system."""

@@ -93,6 +93,12 @@ class Relay:
         self._sockets: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def cut(self) -> None:
+        """Break what is connected."""
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         for one in (self._listener, *self._sockets):
             with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pytest_chaos.brokers.kafka import Kafka
-from pytest_chaos.errors import ChaosError
+from pytest_chaos.errors import ChaosError, PublishError
 from tests.conformance.brokers.conftest import wait_until
 
 aiokafka = pytest.importorskip("aiokafka")
@@ -135,3 +135,46 @@ def markers_of(observer) -> list[str]:
         return [message.marker for message in observer.messages() if message.event == "published"]
     except ChaosError:  # the client finds the restarted broker after a moment
         return []
+
+
+def test_the_driver_publishes_a_record_with_its_key_and_identity(broker, observer):
+    observer.begin()
+    publisher = broker.recipe.publisher("events", broker.address(PRODUCER))
+    try:
+        where = publisher.publish("orders", {"id": "p1"}, key="k", headers={"x-correlation-id": "c-9"}, timeout_s=10)
+        again = publisher.publish("orders", {"id": "p2"}, key="k", headers={}, timeout_s=10)
+    finally:
+        publisher.close()
+        publisher.close()
+    (partition, first), (same, second) = (one.split("/") for one in (where, again))
+    assert (partition, int(second)) == (same, int(first) + 1)
+    found = {message.marker: message for message in observer.messages() if message.event == "published"}
+    assert (found["p1"].correlation_id, found["p2"].correlation_id) == ("c-9", "")
+    assert found["p1"].key == "k"
+
+
+def test_a_publish_to_a_kafka_that_is_away_certainly_failed(broker):
+    publisher = broker.recipe.publisher("events", "127.0.0.1:1")
+    try:
+        with pytest.raises(PublishError, match="events: orders: ") as away:
+            publisher.publish("orders", b"x", key="", headers={}, timeout_s=3)
+        assert away.value.certain
+    finally:
+        publisher.close()
+
+
+def test_a_publish_whose_connection_breaks_is_unknown_and_the_next_one_goes_through(broker):
+    publisher = broker.recipe.publisher("events", broker.address(PRODUCER))
+    try:
+        publisher.publish("orders", b"1", key="", headers={}, timeout_s=10)
+        upstream, broker.relays[PRODUCER].upstream = broker.relays[PRODUCER].upstream, "127.0.0.1:1"
+        try:
+            broker.relays[PRODUCER].cut()
+            with pytest.raises(PublishError) as broken:
+                publisher.publish("orders", b"2", key="", headers={}, timeout_s=2)
+            assert not broken.value.certain
+        finally:
+            broker.relays[PRODUCER].upstream = upstream
+        publisher.publish("orders", b"3", key="", headers={}, timeout_s=10)
+    finally:
+        publisher.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_chaos.brokers.rabbitmq import RabbitMQ
-from pytest_chaos.errors import ChaosError
+from pytest_chaos.errors import ChaosError, PublishError
 from tests.conformance.brokers.conftest import wait_until
 
 aio_pika = pytest.importorskip("aio_pika")
@@ -186,3 +186,38 @@ def test_closing_leaves_no_queue_and_no_process(broker):
         assert sum(name.startswith("pytest-chaos.") for name in counted) == 1
     finally:
         other.close()
+
+
+def test_the_driver_publishes_a_message_with_its_identity_and_says_when_nobody_takes_it(broker, observer):
+    async def prepare() -> None:
+        async with connected(broker.address(CONSUMER)) as channel:
+            await declare(channel)
+
+    asyncio.run(prepare())
+    observer.begin()
+    publisher = broker.recipe.publisher("bus", broker.address(PUBLISHER))
+    sent = {"x-correlation-id": "c-9", "message-id": "m-9"}
+    try:
+        assert publisher.publish("events", {"id": "p1"}, key="user.created", headers=sent, timeout_s=10) == "m-9"
+        publisher.publish("", b"straight", key="work", headers={"message-id": "m-10"}, timeout_s=10)
+        with pytest.raises(PublishError, match="bus: : ") as unroutable:
+            publisher.publish("", b"nowhere", key="no.such.queue", headers={}, timeout_s=10)
+        assert unroutable.value.certain
+        with pytest.raises(PublishError, match=r"no exchange 'no\.such'") as absent:
+            publisher.publish("no.such", b"nowhere", key="", headers={}, timeout_s=10)
+        assert absent.value.certain
+        publisher.publish("", b"and on", key="work", headers={"message-id": "m-11"}, timeout_s=10)
+    finally:
+        publisher.close()
+        publisher.close()
+    (message,) = wait_until(lambda: [one for one in observer.messages() if one.event == "published"])
+    assert (message.marker, message.correlation_id) == ("p1", "c-9")
+    assert [asyncio.run(take(broker.address(CONSUMER), "ack")) for _ in range(3)] == ["m-9", "m-10", "m-11"]
+
+
+def test_a_publish_to_a_rabbitmq_that_is_away_certainly_failed(broker):
+    publisher = broker.recipe.publisher("bus", "amqp://guest:guest@127.0.0.1:1/")
+    with pytest.raises(PublishError, match="bus: events: ") as away:
+        publisher.publish("events", b"x", key="", headers={}, timeout_s=3)
+    assert away.value.certain
+    publisher.close()

@@ -7,10 +7,12 @@ import importlib
 import pytest
 
 from pytest_chaos.brokers.redis import Redis
+from pytest_chaos.errors import ChaosError, PublishError
 
 redis = pytest.importorskip("redis")
 BROKER = Redis("keys", streams=("user.activity",), persistent=True)
 LINK, OTHER = "orders -> it", "analytics -> it"
+IDENTITY = {"x-correlation-id": "c-9"}
 
 
 @pytest.fixture
@@ -77,3 +79,32 @@ def test_without_the_client_library_the_extra_is_named(monkeypatch, broker):
     monkeypatch.setitem(importlib.import_module("sys").modules, "redis", None)
     with pytest.raises(Exception, match=r"pytest-chaos\[redis\]"):
         broker.observer()
+
+
+def test_the_driver_publishes_an_entry_with_its_identity(broker, client, observer):
+    observer.begin()
+    publisher = broker.recipe.publisher("keys", broker.address(OTHER))
+    entry = publisher.publish("user.activity", {"id": "p1", "n": 3}, key="", headers=IDENTITY, timeout_s=5)
+    publisher.publish("user.activity", "plain", key="", headers={}, timeout_s=5)
+    assert broker.relays[OTHER].connections == 2
+    first, second = client.xrange("user.activity")
+    assert first[0].decode() == entry
+    assert first[1] == {b"id": b"p1", b"n": b"3", b"x-correlation-id": b"c-9"}
+    assert second[1] == {b"data": b"plain"}
+    assert [message.correlation_id for message in observer.messages()] == ["c-9", ""]
+    with pytest.raises(ChaosError, match="key='k': an entry of a stream has none"):
+        publisher.publish("user.activity", b"x", key="k", headers={}, timeout_s=5)
+    with pytest.raises(ChaosError, match="cannot be written as JSON"):
+        publisher.publish("user.activity", {"id": object()}, key="", headers={}, timeout_s=5)
+    client.set("text", "x")
+    with pytest.raises(PublishError, match="WRONGTYPE") as refused:
+        publisher.publish("text", b"x", key="", headers={}, timeout_s=5)
+    assert refused.value.certain
+
+
+def test_a_publish_to_a_redis_that_is_away_certainly_failed(broker):
+    publisher = broker.recipe.publisher("keys", "redis://127.0.0.1:1/0")
+    with pytest.raises(PublishError, match="keys: s: ") as away:
+        publisher.publish("s", b"x", key="", headers={}, timeout_s=5)
+    assert away.value.certain
+    publisher.close()

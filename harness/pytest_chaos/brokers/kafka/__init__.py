@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, Publisher, TakePort, recipes
 from pytest_chaos.errors import StackError
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
@@ -150,6 +150,12 @@ class KafkaRecipe:
         from pytest_chaos.brokers.kafka.observer import KafkaObserver  # noqa: PLC0415 - loads the client library
 
         return KafkaObserver(name, direct, tuple(options.get("topics", ())), str(options.get("marker", "/id")))
+
+    def publisher(self, name: str, address: str) -> Publisher:
+        """Publish as the driver; needs the extra [kafka]."""
+        from pytest_chaos.brokers.kafka.publisher import KafkaPublisher  # noqa: PLC0415 - loads the client library
+
+        return KafkaPublisher(name, address)
 
 
 def _config(

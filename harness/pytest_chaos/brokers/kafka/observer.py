@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pytest_chaos.brokers._marks import body_text, correlation, lower, marker, text
 from pytest_chaos.brokers.base import LoopThread
 from pytest_chaos.brokers.kafka.admin import Admin, Place
+from pytest_chaos.brokers.kafka.connections import Connections
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.message import Message
 
@@ -44,7 +45,7 @@ class KafkaObserver:
         self._next: dict[Place, int] = {}
         self._since: dict[Place, int] = {}
         self._seen: list[Message] = []
-        self._held: set[Any] = set()
+        self._connections = Connections()
         self._opening: asyncio.Task[None] | None = None
         self._moved: asyncio.Condition
 
@@ -133,9 +134,7 @@ class KafkaObserver:
             await asyncio.gather(consumer.stop(), return_exceptions=True)
         if admin is not None:
             await asyncio.gather(admin.close(), return_exceptions=True)
-        for connection in self._held:
-            connection.close()
-        self._held.clear()
+        self._connections.close()
 
     async def _follow(self) -> None:
         """Take records as they come and topics as they appear, until cancelled; an absent broker is asked again."""
@@ -157,12 +156,7 @@ class KafkaObserver:
                 await self._take(batches)
 
     def _hold(self) -> None:
-        """Keep the library's connections alive: one that it drops when a broker dies can then still close itself.
-
-        Otherwise its socket stays open until it is collected, and that warns in the test that runs then.
-        """
-        for owner in (self._consumer, self._admin.client if self._admin is not None else None):
-            self._held.update(getattr(getattr(owner, "_client", None), "_conns", {}).values())
+        self._connections.hold(self._consumer, self._admin.client if self._admin is not None else None)
 
     async def _assign_new(self) -> None:
         places = await self._places()

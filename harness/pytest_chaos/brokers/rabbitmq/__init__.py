@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, Publisher, TakePort, recipes
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
 from pytest_chaos.parts import rabbitmq as part
@@ -115,6 +115,12 @@ class RabbitRecipe:
             dead_letter_queues=tuple(options.get("dead_letter_queues", ())),
             marker=str(options.get("marker", "/id")),
         )
+
+    def publisher(self, name: str, address: str) -> Publisher:
+        """Publish as the driver; needs the extra [rabbitmq]."""
+        from pytest_chaos.brokers.rabbitmq.publisher import RabbitPublisher  # noqa: PLC0415 - loads the client library
+
+        return RabbitPublisher(name, address)
 
 
 recipes.register("rabbitmq")(RabbitRecipe())

@@ -18,6 +18,7 @@ from pytest_chaos.model.message import Message
 
 T = TypeVar("T")
 _CALL_S = 5.0
+_DECLARED_S = 2.5
 _RETRY_S = 0.1
 _OWN = "pytest-chaos.observer."
 _QUEUE_LIFE_MS = 600_000
@@ -121,7 +122,8 @@ class RabbitObserver:
         await self._queue.consume(self._take, no_ack=True)
         self._connection = connection
         bindings = [asyncio.create_task(self._bind(name)) for name in self._exchanges]
-        await asyncio.wait(bindings, timeout=_RETRY_S) if bindings else None
+        # Publishers declare their exchange as they connect, which may be a moment after they are ready.
+        await asyncio.wait(bindings, timeout=_DECLARED_S) if bindings else None
         self._bindings = bindings
 
     async def _bind(self, exchange: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, Publisher, TakePort, recipes
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
 from pytest_chaos.parts import redis as part
@@ -89,6 +89,12 @@ class RedisRecipe:
         from pytest_chaos.brokers.redis.observer import RedisObserver  # noqa: PLC0415 - loads the client library
 
         return RedisObserver(name, direct, tuple(options.get("streams", ())), str(options.get("marker", "/id")))
+
+    def publisher(self, name: str, address: str) -> Publisher:
+        """Publish as the driver; needs the extra [redis]."""
+        from pytest_chaos.brokers.redis.publisher import RedisPublisher  # noqa: PLC0415 - loads the client library
+
+        return RedisPublisher(name, address)
 
 
 def _keep(node: NodeSpec) -> tuple[str, ...]:
