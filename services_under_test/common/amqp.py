@@ -110,7 +110,7 @@ class Publisher:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             headers=headers,
         )
-        await self._exchange.publish(message, event.type, mandatory=True, timeout=_PUBLISH_S)
+        await self._exchange.publish(message, event.type, mandatory=self._strategies.mandatory, timeout=_PUBLISH_S)
 
 
 async def consume(

@@ -65,6 +65,7 @@ class Strategies:
     ``order_key``: the idempotency key that goes out. ``outbound_correlation``: the correlation id that goes out.
     ``side_limits``: bounds of fire-and-forget work. ``email_queue``: the queue that ``email`` consumes.
     ``publishers_queue``: what the publisher declares, so that an event before its first subscriber is kept.
+    ``mandatory``: whether an event that no queue takes counts as not published.
     ``mail_key``: the key for the gateway, from the event's id. ``mail_seen``: whether an event id was dealt with, given
     what the table says. ``after_failure``: what happens to a record whose effect failed.
     """
@@ -80,6 +81,7 @@ class Strategies:
     side_limits: Callable[[SideLimits], SideLimits] = lambda limits: limits
     email_queue: Callable[[Any], Awaitable[Any]] = _declare_email_queue
     publishers_queue: Callable[[Any], Awaitable[Any]] = _declare_email_queue
+    mandatory: bool = True
     mail_key: Callable[[str], str] = _same
     mail_seen: Callable[[bool], bool] = bool
     after_failure: Callable[..., AfterFailure] = _after_failure

@@ -131,7 +131,7 @@ def test_a_dead_lettered_message_is_seen_and_left_where_it_is(broker, observer):
     assert "queue work.dead" not in observer.backlog()
 
 
-def test_an_exchange_that_comes_later_is_observed_from_then_on(broker):
+def test_an_exchange_that_comes_later_is_observed_from_its_first_message_on(broker):
     late = BROKER.kind, {**BROKER.options, "exchanges": ("later",)}
     observer = broker.recipe.observe("bus", broker.plan.direct, late[1])
     try:
@@ -140,12 +140,44 @@ def test_an_exchange_that_comes_later_is_observed_from_then_on(broker):
         async def story() -> None:
             async with connected(broker.address(PUBLISHER)) as channel:
                 exchange = await channel.declare_exchange("later", TOPIC, auto_delete=False)
-                await asyncio.sleep(0.5)
-                await exchange.publish(aio_pika.Message(b"plain", message_id="m-9"), "k")
+                await exchange.publish(aio_pika.Message(b"plain", message_id="m-9"), "k", mandatory=False)
 
         asyncio.run(story())
         (message,) = observer.messages()
-        assert (message.marker, message.channel) == ("m-9", "later")
+        assert (message.marker, message.channel, message.key) == ("m-9", "later", "k")
+    finally:
+        observer.close()
+
+
+def test_what_no_queue_takes_is_returned_although_it_is_observed(broker, observer):
+    observer.begin()
+
+    async def story() -> None:
+        connection = await aio_pika.connect(broker.address(PUBLISHER))
+        try:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            exchange, _ = await declare(channel)
+            with pytest.raises(aio_pika.exceptions.DeliveryError):
+                await exchange.publish(aio_pika.Message(b"x"), "nobody.wants.this", mandatory=True)
+        finally:
+            await connection.close()
+
+    asyncio.run(story())
+    assert [message.key for message in observer.messages()] == ["nobody.wants.this"]
+
+
+def test_an_observer_of_no_exchange_in_particular_sees_all_but_its_own(broker):
+    observer = broker.recipe.observe("bus", broker.plan.direct, {})
+    try:
+        observer.begin()
+        asyncio.run(publish(broker.address(PUBLISHER), "e1"))
+
+        async def straight() -> None:
+            async with connected(broker.address(PUBLISHER)) as channel:
+                await channel.default_exchange.publish(aio_pika.Message(b"", message_id="m-1"), "work")
+
+        asyncio.run(straight())
+        assert [(one.marker, one.channel) for one in observer.messages()] == [("e1", "events"), ("m-1", "work")]
     finally:
         observer.close()
 

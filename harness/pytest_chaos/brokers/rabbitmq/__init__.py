@@ -19,12 +19,17 @@ _ASK_S = 5.0
 _PORT = 5672
 # Schedulers that spin while idle would take a core from the services that are measured.
 _CALM = "+sbwt none +sbwtdcpu none +sbwtdio none"
+# From the first publish on, a copy of every message goes to an exchange of the broker's own, where the observer binds
+# (https://www.rabbitmq.com/docs/firehose). A queue bound to the system's own exchanges would make unroutable messages
+# routable, and a careful publisher careless.
+_TRACE = '-rabbit trace_vhosts [<<"/">>]'
+_ARGUMENTS = f"{_CALM} {_TRACE}"
 
 
 def RabbitMQ(  # noqa: N802 - reads as the node that it declares
     name: str, *, exchanges: Sequence[str] = (), dead_letter_queues: Sequence[str] = (), marker: str = "/id"
 ) -> Broker:
-    """Declare a RabbitMQ. What is published to ``exchanges`` is observed, by a queue bound ``#``.
+    """Declare a RabbitMQ. ``exchanges`` are observed (none: all), in the copies that the broker itself makes.
 
     ``dead_letter_queues`` are read at the end of a test; ``marker`` is the JSON pointer that marks a message.
     """
@@ -52,7 +57,7 @@ class RabbitRecipe:
             shutil.copytree(warm.template, mnesia)
         amqp, dist = take_port(), take_port()
         env = part.node_environ({}, data=home, mnesia=mnesia, amqp_port=amqp, dist_port=dist)
-        env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += f" {_CALM}"
+        env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += f" {_ARGUMENTS}"
         where = f"127.0.0.1:{amqp}"
         query = urllib.parse.urlencode({"dist": dist, "home": str(home)})
         return ProcessPlan(
@@ -76,7 +81,7 @@ class RabbitRecipe:
                 # The name is part of the database, so it must not hang on the container's.
                 "RABBITMQ_NODENAME": part.NODE_NAME,
                 "RABBITMQ_LOGS": "-",
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _CALM,
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ARGUMENTS,
             },
             ready=ReadySpec(kind="tcp", port="tcp", timeout_s=node.ready.timeout_s),
             ports={"tcp": _PORT},

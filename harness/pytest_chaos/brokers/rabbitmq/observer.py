@@ -7,8 +7,8 @@ import contextlib
 import os
 import time
 import urllib.parse
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Mapping
+from typing import Any, Literal, TypeVar
 
 from pytest_chaos.brokers._marks import body_text, correlation, lower, marker, text
 from pytest_chaos.brokers.base import LoopThread
@@ -18,14 +18,17 @@ from pytest_chaos.model.message import Message
 
 T = TypeVar("T")
 _CALL_S = 5.0
-_DECLARED_S = 2.5
 _RETRY_S = 0.1
 _OWN = "pytest-chaos.observer."
+_FIREHOSE = "amq.rabbitmq.trace"
 _QUEUE_LIFE_MS = 600_000
 
 
 class RabbitObserver:
-    """Consumes from a queue of its own, bound ``#`` to each declared exchange as soon as that exists.
+    """Consumes the broker's own copies of what is published to the declared exchanges.
+
+    The queue is bound to the firehose (https://www.rabbitmq.com/docs/firehose), never to an exchange of the system:
+    what no queue takes stays unroutable, as it would be without an observer.
 
     Which message a consumer has acknowledged no broker tells: ``messages`` has ``published`` and ``dead``, ``backlog``
     the counts.
@@ -119,24 +122,10 @@ class RabbitObserver:
         connection = await self._library.connect_robust(self._url, timeout=_CALL_S, reconnect_interval=_RETRY_S)
         channel = await connection.channel()
         self._queue = await channel.declare_queue(self._own, durable=True, arguments={"x-expires": _QUEUE_LIFE_MS})
+        for exchange in self._exchanges or ("#",):
+            await self._queue.bind(_FIREHOSE, routing_key=f"publish.{exchange}")
         await self._queue.consume(self._take, no_ack=True)
         self._connection = connection
-        bindings = [asyncio.create_task(self._bind(name)) for name in self._exchanges]
-        # Publishers declare their exchange as they connect, which may be a moment after they are ready.
-        await asyncio.wait(bindings, timeout=_DECLARED_S) if bindings else None
-        self._bindings = bindings
-
-    async def _bind(self, exchange: str) -> None:
-        """Bind as soon as the exchange is there: to declare it ourselves would fix its kind before its owner does."""
-        while True:
-            try:
-                async with self._connection.channel() as asking:
-                    await asking.get_exchange(exchange)
-            except (OSError, RuntimeError, self._library.exceptions.AMQPError):
-                await asyncio.sleep(_RETRY_S)
-                continue
-            await self._queue.bind(exchange, routing_key="#")
-            return
 
     async def _drain(self) -> None:
         """Wait until everything that the broker had for us by now has come: our own last message is behind it."""
@@ -154,7 +143,22 @@ class RabbitObserver:
             if incoming.message_id == self._token and not self._awaited.done():
                 self._awaited.set_result(None)
             return
-        self._seen.append(self._message(incoming, "published", incoming.exchange or incoming.routing_key or ""))
+        told = dict(incoming.headers)
+        properties = told.get("properties") or {}
+        key = text((told.get("routing_keys") or [""])[0])
+        if key.startswith(_OWN):
+            return
+        self._seen.append(
+            self._message(
+                incoming.body,
+                "published",
+                text(told.get("exchange_name")) or key,
+                headers=properties.get("headers") or {},
+                key=key,
+                message_id=text(properties.get("message_id")),
+                correlation_id=text(properties.get("correlation_id")),
+            )
+        )
 
     async def _depth(self, queue: str) -> int:
         try:
@@ -177,31 +181,48 @@ class RabbitObserver:
                 if incoming is None:
                     break
                 if number >= self._dead_before.get(name, 0):
-                    found.append(self._message(incoming, "dead", name))
+                    found.append(
+                        self._message(
+                            incoming.body,
+                            "dead",
+                            name,
+                            headers=incoming.headers or {},
+                            key=text(incoming.routing_key),
+                            message_id=text(incoming.message_id),
+                            correlation_id=text(incoming.correlation_id),
+                        )
+                    )
         return found
 
-    def _message(self, incoming: Any, event: Any, channel: str) -> Message:
-        headers = lower(incoming.headers or {})
+    def _message(
+        self,
+        body: bytes,
+        event: Literal["published", "dead"],
+        channel: str,
+        *,
+        headers: Mapping[str, object],
+        key: str,
+        message_id: str,
+        correlation_id: str,
+    ) -> Message:
+        known = lower(headers)
         self._number += 1
         return Message(
             id=f"{self._name}:{channel}:{self._number}",
             broker=self._name,
             channel=channel,
             event=event,
-            marker=marker(incoming.body, self._pointer) or text(incoming.message_id) or f"{channel}:{self._number}",
+            marker=marker(body, self._pointer) or message_id or f"{channel}:{self._number}",
             at_ns=time.monotonic_ns(),
-            key=text(incoming.routing_key),
-            correlation_id=correlation(headers, incoming.correlation_id),
-            traceparent=headers.get("traceparent", ""),
-            headers=headers,
-            body=body_text(incoming.body),
+            key=key,
+            correlation_id=correlation(known, correlation_id),
+            traceparent=known.get("traceparent", ""),
+            headers=known,
+            body=body_text(body),
         )
 
     async def _leave(self) -> None:
         if self._connection is None:
             return
-        for binding in self._bindings:
-            binding.cancel()
-        await asyncio.gather(*self._bindings, return_exceptions=True)
         await self._queue.delete(if_unused=False, if_empty=False)
         await self._connection.close()
