@@ -14,7 +14,11 @@ Side = Literal["caller", "callee"]
 
 
 class BadFrame(ValueError):  # noqa: N818 - it says what came, not that somebody erred
-    """These bytes are no frame of the protocol: from here on the connection is relayed as it is."""
+    """These bytes are no frame of the protocol: from here on the connection is relayed as it is.
+
+    Its text is the reason that people read and that wire counts by: a few fixed words, nothing of the bytes (``TLS``).
+    Frames that were complete before the bad one and were not given yet are not given any more: they are unread bytes.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,15 @@ class Frame:
     """The ids of the calls that this frame ends (an acknowledgement of many messages ends many)."""
     error: str = ""
     """What the answer says went wrong, in the protocol's own word (``NOT_LEADER``, ``nack``, ``WRONGTYPE``)."""
+    lane: Hashable = None
+    """Frames of one direction and lane keep their order: what comes behind a held one waits (AMQP: the channel). None:
+    waits for nobody. Where ``in_order``, the whole direction is one lane, whatever stands here."""
+    more: bool = False
+    """Whether this is only a part, of something too large to be collected: the next frames of its direction and lane
+    are its other parts, up to and with the first that has ``more`` False. ``begins`` or ``answers`` stand on the first
+    part, ``error`` and ``body_hash`` on any."""
+    body_hash: str = ""
+    """Of a call that came in parts, once it is known; else ``Call.body_hash``."""
 
 
 class Reader(Protocol):
@@ -58,6 +71,10 @@ class Reader(Protocol):
     """The protocol's name in attempts: ``amqp``, ``kafka``, ``resp``."""
     in_order: bool
     """Whether answers come in the order of the calls, so that those behind a held one must wait."""
+    split_acks: bool
+    """Set by wire before each reading: whether rules are in force on the link. A frame that answers several calls may
+    then be given as several frames that answer one each (the only change of bytes that a reader makes), so that one of
+    them can be lost. A reader without such frames only has the attribute."""
 
     def from_caller(self, data: bytes) -> list[Frame]:
         """Take the caller's bytes; give the frames that are complete. Raises BadFrame; :meth:`unread` has the rest."""
