@@ -9,8 +9,8 @@ key>``, ``get <queue>``, ``declare <queue>``, ``bind <queue> <exchange> <routing
   many; otherwise nothing answers it.
 * A delivery is a call of the broker's. The consumer's ack, nack or reject (error ``nack``, ``reject``) answers it, or
   its recover (error ``recover``), which gives all of the channel's deliveries back; with ``no_ack`` nothing does.
-* A message that the caller got with ``get`` is its answer; its later acknowledgement is a call of its own, ``ack
-  <queue>``, ``nack <queue>`` or ``reject <queue>``, and nothing answers that.
+* That acknowledgement is also a background call of its own, ``ack <queue>``, ``nack <queue>`` or ``reject <queue>``, so
+  that a rule can name it; nothing answers it. That of a message that was got with ``get`` is such a call only.
 * Closing a channel or the connection ends whatever is open there. The broker's close does, with the word for its reply
   code as the error (``NOT_FOUND``); where the caller closes, the broker's close-ok does, with the error ``closed``. For
   a request that waits it is the answer; publishes and deliveries end with a frame of no bytes in front of it, so that a

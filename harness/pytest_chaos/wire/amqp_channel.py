@@ -102,7 +102,7 @@ class Channel:
                 del self._delivered[one]
             queue = [self._got.pop(one) for one in got][-1:]
             if queue and not delivered:
-                return self._of_got(method, tag, queue[0])
+                return self._of_queue(method, tag, queue[0])
             answers = tuple(("delivery", self._number, one) for one in delivered)
             return Meaning(answers=answers, error=_error(method))
         if not delivered and not got:
@@ -175,18 +175,26 @@ class Channel:
         return word, self._number, -self._count
 
     def _acknowledged(self, method: int, tag: int) -> Meaning:
-        if self._delivered.pop(tag, None) is not None:
-            return Meaning(answers=(("delivery", self._number, tag),), error=_error(method))
+        queue = self._delivered.pop(tag, None)
+        if queue is not None:
+            meaning = self._of_queue(method, tag, queue)
+            meaning.background, meaning.error = True, _error(method)
+            meaning.answers = (("delivery", self._number, tag),)
+            return meaning
         queue = self._got.pop(tag, None)
-        return Meaning() if queue is None else self._of_got(method, tag, queue)
+        return Meaning() if queue is None else self._of_queue(method, tag, queue)
 
-    def _of_got(self, method: int, tag: int, queue: str) -> Meaning:
+    def _of_queue(self, method: int, tag: int, queue: str) -> Meaning:
         word = _WORDS[method]
         return Meaning(id=(word, self._number, tag), operation=f"{word} {queue}", answered=False)
 
     def _split(self, method: int, tag: int, payload: bytes) -> Frame:
         meaning = self._acknowledged(method, tag)
-        begins = Call(id=meaning.id, operation=meaning.operation, answered=False) if meaning.operation else None
+        begins = (
+            Call(id=meaning.id, operation=meaning.operation, answered=False, background=meaning.background)
+            if meaning.operation
+            else None
+        )
         raw = self._single(method, tag, payload)
         return Frame(raw=raw, begins=begins, answers=meaning.answers, error=meaning.error, lane=self._number)
 

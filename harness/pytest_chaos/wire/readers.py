@@ -9,7 +9,10 @@ from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.reader import Reader
 
-_HOMES = {"resp": ("pytest_chaos.wire.resp", "RespReader")}
+_HOMES = {
+    "amqp": ("pytest_chaos.wire.amqp", "AmqpReader"),
+    "resp": ("pytest_chaos.wire.resp", "RespReader"),
+}
 """Module and class of each reader; the class is called without arguments, once for each connection."""
 PROTOCOLS = tuple(_HOMES)
 

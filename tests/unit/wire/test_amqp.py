@@ -109,6 +109,18 @@ def test_an_ack_of_many_is_split_and_never_covers_what_is_answered_already():
     assert talk.caller(method(Basic.Ack(0, True))) == [], "it would acknowledge what was lost on purpose"
 
 
+@pytest.mark.parametrize(
+    ("said", "word"), [(Basic.Ack(1), "ack"), (Basic.Nack(1), "nack"), (Basic.Reject(1), "reject")]
+)
+def test_an_ack_is_a_background_call_too_so_that_rules_can_name_it(said, word):
+    talk = Talk(consumers=[("c", "work", False)])
+    delivery = talk.begun("callee", deliver(1))
+    (frame,) = talk.caller(method(said))
+    assert frame.answers == (delivery.id,)
+    call = frame.begins
+    assert (call.operation, call.answered, call.background) == (f"{word} work", False, True)
+
+
 def test_deliveries_without_acknowledgement_are_not_answered():
     talk = Talk(consumers=[("c", "work", True)])
     assert not talk.begun("callee", deliver(1)).answered
