@@ -169,6 +169,9 @@ def test_a_stream_entry_tells_whose_it_is():
         "XADD", "s", "MAXLEN", "~", "100", "*", "X-Correlation-Id", "c-1", "traceparent", "00-ab-cd-01", "d", "1"
     )
     assert found.headers == {"x-correlation-id": "c-1", "traceparent": "00-ab-cd-01"}
+    assert call("XADD", "s", "*", "correlation_id", "c-2").headers == {"x-correlation-id": "c-2"}
+    both = call("XADD", "s", "*", "correlation_id", "c-2", "x-correlation-id", "c-1")
+    assert both.headers["x-correlation-id"] == "c-1"
 
 
 @pytest.mark.parametrize(
