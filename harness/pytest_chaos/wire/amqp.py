@@ -22,12 +22,16 @@ A lane is a channel: confirms and delivery tags are counted on it. Authenticatio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pytest_chaos.wire import amqp_methods as m
 from pytest_chaos.wire.amqp_channel import Channel
 from pytest_chaos.wire.amqp_frames import FRAME_LIMIT, Direction, Meaning
 from pytest_chaos.wire.amqp_values import number, reply, short_string, strings
 from pytest_chaos.wire.reader import Frame, Side
+
+if TYPE_CHECKING:
+    from pytest_chaos.wire.links import Link
 
 _MIN_FRAME = 4096
 _CLOSES = frozenset({m.CONNECTION_CLOSE, m.CONNECTION_CLOSE_OK, m.CHANNEL_CLOSE, m.CHANNEL_CLOSE_OK})
@@ -46,6 +50,11 @@ class AmqpReader:
         self._agreed: int | None = None
         self._caller = Direction("caller", self._of_caller, identify or {})
         self._callee = Direction("callee", self._of_callee, identify or {})
+
+    @classmethod
+    def of_link(cls, link: Link) -> AmqpReader:
+        """Make the reader of one of a link's connections."""
+        return cls(link.identify)
 
     def from_caller(self, data: bytes) -> list[Frame]:
         """Take the client's bytes; give the frames that are complete. Raises BadFrame; :meth:`unread` has the rest."""

@@ -21,7 +21,7 @@ from pytest_chaos.wire.table import pattern
 PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 END = 0xCE
-CONTENT_LIMIT = 2**20
+CONTENT_LIMIT = 256 * 1024
 """Bytes of one message that are collected; a larger one goes on in parts."""
 FIRST_LIMIT = 131_072
 """Bytes of a frame before both sides have agreed on a limit (Tune)."""

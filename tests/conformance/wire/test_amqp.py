@@ -124,6 +124,19 @@ def test_a_message_is_published_confirmed_delivered_and_acknowledged(wire, link,
     assert b"guest" not in wire.spool.read_bytes()
 
 
+def test_a_message_is_marked_by_what_the_link_says(wire, rabbit, work):
+    identify = {"publish ** | deliver **": "json:/id"}
+    port = wire.link(rabbit.upstream, name=LINK, protocol="amqp", identify=identify)
+    with contextlib.closing(Raw(port)) as client:
+        client.publish(work, b'{"id": "e1"}')
+        client.ask(Basic.Consume(queue=work, consumer_tag="c", no_ack=True))
+        client.message()
+    found = by_operation(wire)
+    (published,), (delivered,) = found[f"publish amq.default {work}"], found[f"deliver {work}"]
+    assert published["marker"] == delivered["marker"] == "e1"
+    assert "answered_ns" not in published, "without confirms nothing answers it"
+
+
 def test_topology_transactions_and_polls_pass(wire, clients, rabbit, work):
     client = clients()
     exchange = f"x.{work}"
