@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from fixtures.shop import USER
-from pytest_chaos import Chaos, Delivery, FailFirst, Kill, KillAt
+from pytest_chaos import Chaos, ConfirmLost, Delivery, DropConnectionAt, FailFirst, Kill, KillAt
 
 pytestmark = pytest.mark.chaos(needs=("rabbitmq",))
 
@@ -51,3 +51,24 @@ def test_an_event_that_comes_twice_sends_one_mail_though_the_gateway_refuses_at_
                 "bus", "microservices_events", event, key="user.created", headers={"message-id": f"e-{marker}"}
             )
     chaos.check(mails("D1", "D3"))
+
+
+def test_an_event_whose_confirm_was_lost_is_published_again_and_mailed_once(chaos: Chaos) -> None:
+    with chaos.fault(ConfirmLost("users -> bus", operation="publish microservices_events user.created", nth=1)):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(
+            lambda: _count(chaos, "publish microservices_events user.created") > 1, what="the second publish"
+        )
+    chaos.check(mails("D1", "D3"))
+    assert sum(one.event == "published" for one in chaos.history().messages if one.broker == "bus") == 2
+
+
+def test_a_consumer_whose_connection_breaks_at_an_ack_sends_one_mail(chaos: Chaos) -> None:
+    with chaos.fault(DropConnectionAt("email -> bus", "ack email.user.created", nth=1)):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(lambda: _count(chaos, "deliver email.user.created") > 1, what="the message, delivered again")
+    chaos.check(mails("D1", "D3"))
+
+
+def _count(chaos: Chaos, operation: str) -> int:
+    return sum(one.operation == operation for one in chaos.history().attempts)

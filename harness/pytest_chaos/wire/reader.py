@@ -45,7 +45,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """Bytes that go on together. At most one of ``begins`` and ``answers`` is set; neither: they mean nothing here."""
+    """Bytes that go on together; without ``begins`` and ``answers`` they mean nothing here.
+
+    Both are set where the answer is also something that rules may name (an acknowledgement); no bytes, where calls end
+    though nothing answers them.
+    """
 
     raw: bytes
     begins: Call | None = None
