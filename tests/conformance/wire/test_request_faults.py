@@ -105,11 +105,12 @@ def test_a_late_request_arrives_after_its_caller_was_cut(wire, callee, base, how
         httpx.post(base + "/pay", json=BODY)
     assert callee.asked == []
     assert httpx.post(base + "/pay", json=BODY).status_code == 200
-    first, retry, late = wire.attempts(3)
+    rows = wire.attempts(3)
+    (late,) = [row for row in rows if row.get("replayed")]
+    first, retry = sorted((row for row in rows if row is not late), key=lambda row: row["started_ns"])
     assert (first["deferred"], first["closed_by"], "forwarded_ns" in first) == (True, "wire", False)
-    assert late["replayed"] is True
     assert late["forwarded_ns"] >= first["ended_ns"] + 100_000_000
-    assert "replayed" not in retry
+    assert "deferred" not in retry
     assert len(callee.asked) == 2
     assert wire.lift()["r1"]["hits"] == 1
 
@@ -117,7 +118,7 @@ def test_a_late_request_arrives_after_its_caller_was_cut(wire, callee, base, how
 def test_a_late_request_arrives_after_its_caller_gave_up(wire, callee, base):
     wire.rule("deliver_late")
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(base + "/pay", json=BODY, timeout=0.2)
+        httpx.post(base + "/pay", json=BODY, timeout=0.5)
     wait_for(lambda: callee.asked)
     first, late = wire.attempts(2)
     assert (first["deferred"], first["closed_by"], first["marker"]) == (True, "caller", "5")
