@@ -46,7 +46,7 @@ def rejections(history: History, link: str) -> list[Rejection]:
     outgoing: dict[str, list[Attempt]] = {}
     for attempt in history.attempts:
         op = causes.of(attempt)
-        if attempt.caller == caller and op:
+        if attempt.caller == caller and op and not attempt.replayed:
             outgoing.setdefault(op.id, []).append(attempt)
     requests = [one for one in history.attempts if one.callee.partition(".")[0] == caller and one.is_request]
     using = {

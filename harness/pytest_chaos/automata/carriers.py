@@ -37,7 +37,7 @@ def carriers(history: History) -> Iterator[Carrier]:
     owners = {op.correlation_id: op for op in history.ops if op.correlation_id}
     by_marker = {op.marker: op for op in history.ops if op.marker}
     for attempt in history.attempts:
-        if attempt.caller == DRIVER or not attempt.is_request:
+        if attempt.caller == DRIVER or not attempt.is_request or attempt.replayed:
             continue
         op, how = _cause(causes, by_marker, attempt.trace_id, attempt.marker, attempt.started_ns)
         yield Carrier(

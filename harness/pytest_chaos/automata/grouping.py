@@ -27,9 +27,10 @@ _READS = ("GET ", "HEAD ", "OPTIONS ")
 class Run:
     """Attempts that one invocation of the caller's code made, in order.
 
-    A new run begins where the caller was restarted, where the trace changes, and where the request that caused the
-    earlier attempts had been answered. ``detached``: nobody was waiting for it any more (a resumer, a background
-    task), so the declared policy of the synchronous call does not bind it.
+    A new run begins where the caller was restarted, where the trace changes, where the request that caused the
+    earlier attempts had been answered, and where a fault delivered that request to the caller once more.
+    ``detached``: nobody was waiting for it any more (a resumer, a background task), so the declared policy of the
+    synchronous call does not bind it.
     """
 
     attempts: tuple[Attempt, ...]
@@ -192,6 +193,11 @@ class _Inbound:
                 if op:
                     self._by_op.setdefault(op.id, []).append(attempt)
 
+    def delivered_again(self, op: Op | None, after_ns: int, before_ns: int) -> bool:
+        """Whether a fault (deliver twice, deliver late) began to have the caller do the same work in between."""
+        asked = self._by_op.get(op.id, ()) if op else ()
+        return any(one.replayed and after_ns < one.started_ns <= before_ns for one in asked)
+
     def restarted(self, after_ns: int, before_ns: int) -> bool:
         position = bisect.bisect_left(self._restarts, after_ns)
         return position < len(self._restarts) and self._restarts[position] <= before_ns
@@ -223,6 +229,7 @@ def _call(link: str, bucket: tuple[str, str, str], attempts: list[Attempt], op: 
         if current and (
             now_detached != detached
             or inbound.restarted(current[-1].started_ns, attempt.started_ns)
+            or inbound.delivered_again(op, current[-1].started_ns, attempt.started_ns)
             or (attempt.trace_id and current[-1].trace_id and attempt.trace_id != current[-1].trace_id)
             or (operation.startswith(_READS) and current[-1].outcome == "ok")
         ):

@@ -150,7 +150,7 @@ def _saga(history: History, saga_id: str, row: Effect | None, steps: Sequence[St
 
 
 def _step(history: History, saga_id: str, step: Step, mine: Sequence[Attempt]) -> StepRecord:
-    on_link = [one for one in mine if one.link == step.link]
+    on_link = [one for one in mine if one.link == step.link and not one.replayed]
     done = of_subject(rows(history, step.done), saga_id) if step.done else []
     undone = of_subject(rows(history, step.undone), saga_id) if step.undone else []
     if step.standing:

@@ -181,8 +181,23 @@ class _Known:
             for call in group(history, link).calls:
                 if len(call.attempts) > 1 and not call.operation.startswith(_READS):
                     return f"{call.operation} was sent {len(call.attempts)} times on {link}"
+        again = self._delivered_again()
+        if again is not None:
+            return f"{again.operation} was delivered to {again.callee} twice"
         lost = next((event for event in history.node_events if event.event in ("killed", "exited", "stopped")), None)
         return f"{lost.node} was {lost.event}" if lost else ""
+
+    def _delivered_again(self) -> Attempt | None:
+        """Find what a fault sent to a callee that had it from the caller already."""
+        sent = {(one.link, one.operation, one.body_hash) for one in self._history.attempts if _reached(one, own=True)}
+        return next(
+            (
+                one
+                for one in self._history.attempts
+                if _reached(one, own=False) and (one.link, one.operation, one.body_hash) in sent
+            ),
+            None,
+        )
 
     def witness(self, effects: Iterable[Effect]) -> list[str]:
         """List the effects, the requests that reached the ledger, and what happened upstream of them."""
@@ -205,6 +220,11 @@ class _Known:
 
     def _cause(self, attempt: Attempt) -> Op | None:
         return self._causes.of(attempt) or self._causes.exclusive(attempt.started_ns)
+
+
+def _reached(attempt: Attempt, *, own: bool) -> bool:
+    reached = attempt.forwarded_ns is not None and attempt.replayed is not own
+    return reached and not attempt.operation.startswith(_READS)
 
 
 def _overlap(ops: list[Op]) -> bool:

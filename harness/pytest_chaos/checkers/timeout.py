@@ -120,6 +120,8 @@ class Deadline:
         found.missing(("T3",), f"no caller on {self.link} left before it was answered")
         causes = Causes(history)
         for asked in (one for one in history.on(self.link) if one.is_request):
+            if asked.deferred:
+                continue  # a fault kept it back: its callee knew nothing of it while its caller was there
             op = causes.of(asked)
             budget = self._budget_ns(asked, op)
             behind = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_chaos.faults import OnRequests, bounded, catalogue, is_link, one_of
+from pytest_chaos.faults import OnRequests, bounded, catalogue, is_link
 from pytest_chaos.model.fault import Action, WireRule
 
 
@@ -86,11 +86,6 @@ class Reset(OnRequests):
     """
 
     at: Literal["request", "response"] = field(default="request", kw_only=True)
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        OnRequests.__post_init__(self)
-        one_of(self, "at", self.at, ("request", "response"))
 
     def actions(self, fault_id: str) -> tuple[Action, ...]:
         """Compile to one wire rule."""

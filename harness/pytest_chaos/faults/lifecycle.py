@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_chaos.faults import bounded, catalogue, is_link, is_node, one_of, when
-from pytest_chaos.model.fault import Action, NodeAction, WireRule
+from pytest_chaos.model.fault import EVERYBODY, Action, NodeAction, Whom, WireRule
 
 Verb = Literal["kill", "stop", "pause", "restart"]
 _HOUR_S = 3_600.0
@@ -93,7 +93,7 @@ class KillAt:
     """The node is killed (or ``verb``) when a request on ``link`` reaches a point; that request waits for it.
 
     ``phase="before_send"``: nothing of it was forwarded; ``"after_answer"``: the callee has done the work, its answer
-    is held. ``operation``, ``headers`` and ``nth`` choose the request, counted from 1. The node comes back
+    is held. ``operation``, ``headers``, ``nth`` and ``whom`` choose the request, counted from 1. The node comes back
     ``restart_after_s`` seconds later, else when the fault is lifted. Raises FaultError on a value out of range.
     """
 
@@ -103,6 +103,7 @@ class KillAt:
     phase: Literal["before_send", "after_answer"] = field(default="after_answer", kw_only=True)
     nth: int | tuple[int, ...] = field(default=1, kw_only=True)
     headers: dict[str, str] = field(default_factory=dict, kw_only=True)
+    whom: Whom = field(default=EVERYBODY, kw_only=True)
     verb: Verb = field(default="kill", kw_only=True)
     restart_after_s: float | None = field(default=None, kw_only=True)
 
@@ -132,6 +133,7 @@ class KillAt:
                 operation=self.operation,
                 headers={name.lower(): value for name, value in self.headers.items()},
                 when=when(self, self.nth, None, None),
+                whom=self.whom,
                 params={"phase": self.phase, "node_action": action},
             ),
             NodeAction(

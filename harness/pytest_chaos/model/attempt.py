@@ -41,6 +41,10 @@ class Attempt:
     request_bytes: int = 0
     response_bytes: int = 0
     marker: str = ""
+    request_messages: int = 0
+    response_messages: int = 0
+    replayed: bool = False
+    deferred: bool = False
     faults: tuple[str, ...] = ()
 
     @property
@@ -75,7 +79,7 @@ class Attempt:
     def effect(self) -> EffectKnown:
         """Whether the callee's work can have happened, judged by how far the request got."""
         if self.forwarded_ns is None:
-            return "none"
+            return "unknown" if self.deferred else "none"
         if self.upstream_grpc_status is not None:
             return "happened" if self.upstream_grpc_status == 0 else "unknown"
         if self.upstream_status is None:

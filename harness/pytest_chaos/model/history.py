@@ -83,8 +83,8 @@ class History:
     lag_ns: int = 0
 
     def on(self, link: str) -> tuple[Attempt, ...]:
-        """All attempts on a link, by their first request byte."""
-        return tuple(attempt for attempt in self.attempts if attempt.link == link)
+        """All attempts that a link's caller made itself (none that a fault replayed), by their first request byte."""
+        return tuple(attempt for attempt in self.attempts if attempt.link == link and not attempt.replayed)
 
     def fault(self, fault_id: str) -> FaultRecord | None:
         """The record of a fault by its id."""

@@ -91,8 +91,15 @@ def of_attempt(attempt: Attempt) -> Moment:
         key=attempt.idempotency_key or attempt.marker,
         correlation=attempt.correlation_id,
         trace_id=attempt.trace_id,
-        note=f"fault {', '.join(attempt.faults)}" if attempt.faults else "",
+        note=_note(attempt),
     )
+
+
+def _note(attempt: Attempt) -> str:
+    if not attempt.faults:
+        return ""
+    how = ", delivered by wire itself" if attempt.replayed else ", kept back by wire" if attempt.deferred else ""
+    return f"fault {', '.join(attempt.faults)}{how}"
 
 
 def of_op(op: Op) -> Moment:

@@ -34,6 +34,14 @@ class Block:
         self.fields = joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
         self.literals = b"".join([_literal(name, value) for name, value in headers])
 
+    def edited(self, name: str, value: str | None, *, add: bool) -> Block:
+        """Give the block with one header dropped (None) or rewritten, and (``add``) added where it is missing."""
+        key = name.encode("latin-1", "replace")
+        kept = [pair for pair in self.headers if pair[0] != key]
+        if value is not None and (add or len(kept) < len(self.headers)):
+            kept.append((key, value.encode("latin-1", "replace")))
+        return self if kept == self.headers else Block(kept)
+
 
 class BadFrame(Exception):  # noqa: N818 - it is the frame that is bad
     """The bytes are not HTTP/2."""

@@ -5,113 +5,32 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pytest_chaos.wire.acts import Exchange, How
+from pytest_chaos.wire.acts import How
+from pytest_chaos.wire.http1_request import Http1Request
 from pytest_chaos.wire.kinds import BODY_LIMIT
-from pytest_chaos.wire.messages import HEAD_LIMIT, BadMessage, Body, Head, build, parse_response
-from pytest_chaos.wire.record import RESPONSE_HEADERS, Record
-from pytest_chaos.wire.request_body import RequestBody
-from pytest_chaos.wire.stub import Answer, Request
-from pytest_chaos.wire.table import Plan
+from pytest_chaos.wire.messages import HEAD_LIMIT, BadMessage, Body, Head, build, edited, parse_response, reframed
+from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, named
+from pytest_chaos.wire.stub import Answer
+from pytest_chaos.wire.table import Plan, Step
 
 if TYPE_CHECKING:
     from pytest_chaos.wire.http1 import Http1
 
-_HELD_LIMIT = 1024 * 1024
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER_S = 0.005
 """How long the kernel is given to tell that a caller that sent FIN had in truth hung up."""
 
 
-class Http1Exchange(Exchange):
-    """``http`` owns the connection; ``raw`` is the request's head."""
+class Http1Exchange(Http1Request):
+    """The whole exchange."""
 
     def __init__(self, http: Http1, head: Head, raw: bytes, record: Record, plan: Plan) -> None:
-        super().__init__(http.world, record, plan)
-        self._http, self._connection, self._head = http, http.connection, head
-        self.body = Body()
-        self.forwarded = False
+        super().__init__(http, head, raw, record, plan)
         self.left_ns: int | None = None
-        self._out: list[bytes] | None = [raw]
-        self._waiting = 0
-        self._asked = RequestBody(record, http.link.identify, keep=http.link.stub is not None)
-        self._complete: asyncio.Future[None] | None = None
         self._answer_head = b""
         self._answer_body: Body | None = None
         self._held = bytearray()
         self._held_head = 0
         self._delivering = not plan.response
-        self._last = False
-        """Whether the connection ends with this exchange."""
-        self._own_answer = False
-        record.request_bytes = len(raw)
-
-    # the request
-
-    def request(self, raw: bytes, content: bytes) -> None:
-        """Take (the next) bytes of the body: as they came, and what they carry."""
-        self.record.request_bytes += len(raw)
-        if content:
-            self._asked.take(content)
-        if self._out is not None:
-            self._out.append(raw)
-            self._waiting += len(raw)
-            if self._waiting > _HELD_LIMIT and self._http.link.stub is None:
-                self._connection.caller.stop("held")
-        elif self.forwarded and self._connection.callee is not None:
-            self._connection.callee.write(raw)
-        if self.body.done:
-            self._request_done()
-
-    def _request_done(self) -> None:
-        self._asked.done(self.world.now(), path=self._head.target, headers=self._head.fields)
-        if self._complete is not None and not self._complete.done():
-            self._complete.set_result(None)
-        if self._http.link.stub is not None and self._out is None and not self._own_answer:
-            self._work()
-        elif self._last and self._answered_whole():
-            self._finish()
-
-    def go_on(self) -> None:
-        """Forward the request, or let the stub do its work once it is complete."""
-        callee, out, self._out = self._connection.callee, self._out or [], None
-        if self._http.link.stub is not None:
-            if self.body.done:
-                self._work()
-            elif self._head.expects_continue:
-                self._connection.caller.write(_CONTINUE)
-            return
-        if callee is None or callee.got_eof or callee.gone:
-            self.cut("reset" if callee is None or callee.gone else "close", error="eof", by="callee")
-            return
-        self.forwarded = True
-        self.record.forwarded_ns = self.world.now()
-        callee.write(b"".join(out))
-        self._connection.caller.resume("held")
-
-    async def request_complete(self) -> None:
-        """Take the rest of the request and drop it."""
-        self._out, self._own_answer = None, True
-        self._connection.caller.resume("held")
-        if not self.body.done:
-            if self._head.expects_continue:
-                self._connection.caller.write(_CONTINUE)
-            self._complete = asyncio.get_running_loop().create_future()
-            await self._complete
-
-    def _work(self) -> None:
-        stub = self._http.link.stub
-        assert stub is not None
-        self.forwarded = True
-        record, head = self.record, self._head
-        record.forwarded_ns = self.world.now()
-        asked = Request(operation=head.operation, target=head.target, headers=head.fields, body=self._asked.kept)
-        answer, effect = stub.serve(asked)
-        if effect is not None:
-            self.world.effect({**effect, "attempt": record.id})
-        self._last = not head.keep_alive
-        self.response(build(answer, request=head))
-
-    # the answer
 
     def response(self, data: bytes) -> None:
         """Take bytes of the callee's answer."""
@@ -182,6 +101,8 @@ class Http1Exchange(Exchange):
             return
         if not self.dropped:
             self._held += data
+        if self.needs is not None and not self.busy and len(self._held) - self._held_head >= self.needs:
+            self.answered()
         if len(self._held) > BODY_LIMIT:
             if self.gives and self._connection.callee is not None:
                 self._connection.callee.stop("held")
@@ -200,6 +121,44 @@ class Http1Exchange(Exchange):
             record.status = record.upstream_status if record.status is None else record.status
         record.response_bytes += len(data)
         self._connection.caller.write(data)
+
+    def served(self, answer: Answer) -> None:
+        """Take a stub's answer as if it had come over a connection."""
+        self.response(build(answer, request=self._head))
+
+    def upstream_gone(self, *, reset: bool) -> None:
+        """Let the caller see what the callee did."""
+        self.cut("reset" if reset else "close", error="eof", by="callee")
+
+    def request_over(self) -> None:
+        """End an exchange that was answered early."""
+        if self._last and self._answered_whole():
+            self._finish()
+
+    def edit(self, step: Step, *, request: bool) -> None:
+        """Change a header of the request, or of the held answer."""
+        if request:
+            self.edit_request(step)
+            return
+        params = step.active.rule.params
+        raw = bytes(self._held[: self._held_head])
+        changed = edited(raw, params["name"], params.get("value"))
+        if changed != raw:
+            self._held[: self._held_head] = changed
+            self._held_head = len(changed)
+            self.hit(step)
+
+    def reframe(self, *, size: int | None, by: int) -> bool:
+        """Give the held answer another length; the connection lives only where that is the right one."""
+        body, head = self._answer_body, bytes(self._held[: self._held_head])
+        content = bytes(self._held[self._held_head :])
+        if body is None or not content:
+            return False
+        head, content = reframed(head, content, chunked=body.chunked, size=size, by=by)
+        self._held, self._held_head = bytearray(head + content), len(head)
+        self._last = self._last or bool(by) or not body.done
+        body.done = True
+        return True
 
     def _answer_done(self) -> None:
         if self._delivering:
@@ -229,6 +188,7 @@ class Http1Exchange(Exchange):
         """Give an answer of wire's own in place of the callee's."""
         del grpc_code, message
         self.record.status = answer.status
+        self.record.response_headers = named(answer.headers, RESPONSE_HEADERS)
         self._last = self._last or not self._head.keep_alive
         if self._answer_body is not None and self._answer_body.until_close:
             self._last = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytest_chaos.wire.frames import Block, Header
@@ -28,11 +29,21 @@ class HeldAnswer:
         del self.data[:size]
         return part
 
+    def reframe(self, size: int | None, by: int, *, add: bool) -> bool:
+        """Cut the DATA to ``size`` bytes; the content length (added where there is none) says ``by`` more."""
+        if not self.data or not self.heads:
+            return False
+        if size is not None:
+            del self.data[size:]
+        self.heads[-1] = self.heads[-1].edited("content-length", str(max(0, len(self.data) + by)), add=add)
+        return True
 
-def status_headers(code: int, message: str, *, begun: bool) -> Block:
+
+def status_headers(code: int, message: str, *, begun: bool, metadata: Mapping[str, str] | None = None) -> Block:
     """Give the headers of a gRPC status: trailers where the answer has ``begun``, else all that there is of it."""
     text = urllib.parse.quote(message, safe=" ,.:;'()/").encode()
-    return Block([*([] if begun else _HEAD), (b"grpc-status", b"%d" % code), (b"grpc-message", text)])
+    more = [(name.encode(), value.encode()) for name, value in (metadata or {}).items()]
+    return Block([*([] if begun else _HEAD), (b"grpc-status", b"%d" % code), (b"grpc-message", text), *more])
 
 
 def reset_headers(*, begun: bool) -> Block:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from pytest_chaos.wire import frames
 from pytest_chaos.wire.acts import How
 from pytest_chaos.wire.frames import Block, Frame
-from pytest_chaos.wire.grpc import OF_HTTP, UNAVAILABLE, deadline_passed
+from pytest_chaos.wire.grpc import OF_HTTP, UNAVAILABLE, Messages, deadline_passed
 from pytest_chaos.wire.http2_held import HeldAnswer, answer_headers, reset_headers, status_headers
 from pytest_chaos.wire.http2_request import Http2Request
-from pytest_chaos.wire.record import RESPONSE_HEADERS, Record
+from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, named
 from pytest_chaos.wire.stub import Answer
-from pytest_chaos.wire.table import Plan
+from pytest_chaos.wire.table import Plan, Step
 
 if TYPE_CHECKING:
     from pytest_chaos.wire.http2 import Http2
@@ -30,6 +30,9 @@ class Http2Stream(Http2Request):
         self._delivering = not plan.response
         self._begun = False
         self._held = HeldAnswer()
+        self._given = Messages() if self._grpc else None
+        self._last_message: Step | None = None
+        """The step that ends the call after so many messages of the answer."""
 
     def answer_headers(self, headers: Block, *, end: bool) -> None:
         """Take the callee's headers or trailers."""
@@ -49,24 +52,86 @@ class Http2Stream(Http2Request):
             self._held.heads.append(headers)
         if end:
             self._answer_done()
+        elif status is not None and status >= _OK:
+            self._early()
 
     def answer_data(self, frame: Frame) -> None:
         """Take a DATA frame of the callee."""
         self._answer_ended = self._answer_ended or bool(frame.flags & frames.END_STREAM)
         size = len(frame.raw) - frames.HEAD
         if self._delivering and not self.ended:
-            self.record.response_bytes += size
-            self._http.to_caller.append(frames.renumbered(frame, self.id))
+            self._give_data(frame)
         elif self.ended or self.dropped:
             self._credit_callee(size)
         else:
             content = frame.content()
             self._held.data += content
             self._credit_callee(size - len(content))
+            self._early()
             if len(self._held.data) > _HELD_LIMIT:
                 self._overfull()
         if self._answer_ended:
             self._answer_done()
+
+    def _early(self) -> None:
+        """Play steps that do not need the whole answer, as soon as what they need is held."""
+        needed = self.needs
+        if needed is not None and not self._delivering and not self.busy and len(self._held.data) >= needed:
+            self.answered()
+
+    def _give_data(self, frame: Frame) -> None:
+        size = len(frame.raw) - frames.HEAD
+        if self._given is not None:
+            plain = self._last_message is None and not frame.flags & frames.PADDED
+            content = frame.raw if plain else frame.content()
+            if (at := self._last_byte(content, frames.HEAD if plain else 0)) is not None:
+                self._credit_callee(size - at)
+                self._end_behind(content[:at])
+                return
+        self.record.response_bytes += size
+        self._http.to_caller.append(frames.renumbered(frame, self.id))
+
+    def _last_byte(self, data: bytes, begin: int) -> int | None:
+        """Count the messages in data that are about to be given; tell where the last one ends that may pass."""
+        if self._given is None:
+            return None
+        step = self._last_message
+        limit = 0 if step is None or step.active.lifted else step.active.rule.params["messages"]
+        at = self._given.feed(data, begin, limit=limit)
+        self.record.response_messages = self._given.count
+        return at
+
+    def _end_behind(self, part: bytes) -> None:
+        assert self._last_message is not None
+        self.record.response_bytes += len(part)
+        if part:
+            self._http.to_caller.append(frames.build(frames.DATA, 0, self.id, part))
+        self._abort(self._last_message)
+
+    def abort_after(self, step: Step, *, request: bool) -> None:
+        """End the call once so many messages have passed; where that is none, its headers pass."""
+        super().abort_after(step, request=request)
+        held = self._held
+        if request or (self._answer_ended and not held.data and held.trailers is None):
+            return  # an answer of trailers only: there is no stream to end
+        self._last_message = step
+        if not step.active.rule.params["messages"]:
+            for headers in held.heads:
+                self._give_headers(headers, end=False)
+            held.heads = []
+            self._end_behind(b"")
+
+    def reframe(self, *, size: int | None, by: int) -> bool:
+        """Give the held answer another length; what is not held yet of a longer one is never given."""
+        before = len(self._held.data)
+        if not self._held.reframe(size, by, add=not self._grpc):
+            return False
+        self._credit_callee(before - len(self._held.data))
+        if not self._answer_ended:
+            if self.callee_id is not None:
+                self._http.to_callee.append(frames.rst_stream(self.callee_id, frames.CANCEL))
+            self._answer_ended = True
+        return True
 
     def _overfull(self) -> None:
         """More cannot be held: its windows are the caller's. What is to be given is played now, else dropped."""
@@ -91,6 +156,7 @@ class Http2Stream(Http2Request):
 
     def _give_headers(self, headers: Block, *, end: bool) -> None:
         record = self.record
+        headers = self._edited(headers, begun=self._begun)
         record.answered_ns = record.answered_ns or self.world.now()
         record.status = record.upstream_status
         if end:
@@ -123,6 +189,9 @@ class Http2Stream(Http2Request):
                 self._give_headers(headers, end=bare and headers is heads[-1])
         part = held.take(size)
         last = whole and not held.data
+        if part and (at := self._last_byte(part, 0)) is not None:
+            self._end_behind(part[:at])
+            return False
         if part:
             self.record.response_bytes += len(part)
             flags = frames.END_STREAM if last and held.trailers is None else 0
@@ -142,8 +211,10 @@ class Http2Stream(Http2Request):
             record.status = answer.status
             record.grpc_status = OF_HTTP.get(answer.status, _UNKNOWN) if self._grpc else None
         else:
-            headers, body = status_headers(grpc_code, message, begun=self._begun), b""
+            headers = status_headers(grpc_code, message, begun=self._begun, metadata=answer.headers)
+            body = b""
             record.grpc_status = grpc_code
+        record.response_headers.update(named(answer.headers, RESPONSE_HEADERS))
         if self._fields.get(":method") == "HEAD":
             body = b""
         record.answered_ns = record.answered_ns or self.world.now()

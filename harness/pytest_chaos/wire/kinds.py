@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_chaos.errors import FaultError
-from pytest_chaos.model.fault import When, WireRule
+from pytest_chaos.model.fault import EVERYBODY, When, WireRule
 
 Phase = Literal["listener", "connection", "request", "response"]
 
@@ -23,7 +24,7 @@ class Param:
     low: int = 0
     high: int = 0
     words: tuple[str, ...] = ()
-    shape: Literal["number", "word", "flag", "text", "headers", "any"] = "number"
+    shape: Literal["number", "word", "flag", "text", "line", "name", "headers", "any"] = "number"
     required: bool = False
     nullable: bool = False
 
@@ -45,6 +46,12 @@ class Param:
                 return "" if isinstance(value, bool) else "must be true or false"
             case "text":
                 return "" if isinstance(value, str) else "must be a string"
+            case "line":
+                well = isinstance(value, str) and value.isascii() and value.isprintable()
+                return "" if well else "must be one line of printable ASCII"
+            case "name":
+                well = isinstance(value, str) and _TOKEN.fullmatch(value) is not None and value not in _FRAMING
+                return "" if well else f"must be a header's name in lower case, not {', '.join(sorted(_FRAMING))}"
             case "headers":
                 return "" if _headers_well(value) else "must be an object of header names to one-line strings"
         return ""
@@ -59,6 +66,13 @@ class Kind:
 
 
 _AT = Param(shape="word", words=("request", "response"))
+_GRPC = {
+    "code": Param(low=0, high=16, required=True),
+    "message": Param(shape="text"),
+    "pushback_ms": Param(low=-1, high=DAY_MS),
+}
+_FRAMING = frozenset({"connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer"})
+_TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 
 KINDS: Mapping[str, Kind] = {
     "refuse": Kind(phase="listener"),
@@ -74,8 +88,13 @@ KINDS: Mapping[str, Kind] = {
             "forward": Param(shape="flag"),
         },
     ),
-    "grpc_status": Kind(
-        phase="request", params={"code": Param(low=0, high=16, required=True), "message": Param(shape="text")}
+    "grpc_status": Kind(phase="request", params={**_GRPC, "forward": Param(shape="flag")}),
+    "grpc_abort": Kind(
+        phase="response", params={**_GRPC, "messages": Param(low=0, high=1_000_000, required=True), "at": _AT}
+    ),
+    "header": Kind(
+        phase="request",
+        params={"name": Param(shape="name", required=True), "value": Param(shape="line", nullable=True), "at": _AT},
     ),
     "hold": Kind(phase="response", params={"ms": Param(low=0, high=DAY_MS, nullable=True), "at": _AT}),
     "latency": Kind(
@@ -90,7 +109,26 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "answer_lost": Kind(phase="response", params={"how": Param(shape="word", words=("reset", "close", "hang"))}),
-    "truncate": Kind(phase="response", params={"bytes": Param(low=0, high=BODY_LIMIT, required=True)}),
+    "truncate": Kind(
+        phase="response",
+        params={
+            "bytes": Param(low=0, high=BODY_LIMIT, required=True),
+            "length": Param(shape="word", words=("kept", "adjusted")),
+        },
+    ),
+    "wrong_length": Kind(phase="response", params={"by": Param(low=-BODY_LIMIT, high=BODY_LIMIT, required=True)}),
+    "stall": Kind(
+        phase="response",
+        params={"bytes": Param(low=0, high=BODY_LIMIT), "ms": Param(low=1, high=DAY_MS, nullable=True)},
+    ),
+    "deliver_twice": Kind(phase="response", params={"ms": Param(low=0, high=DAY_MS)}),
+    "deliver_late": Kind(
+        phase="request",
+        params={
+            "ms": Param(low=0, high=DAY_MS),
+            "how": Param(shape="word", words=("hang", "reset", "close")),
+        },
+    ),
     "point": Kind(
         phase="request",
         params={
@@ -104,11 +142,11 @@ KINDS: Mapping[str, Kind] = {
 def phase_of(rule: WireRule) -> Phase:
     """Tell where in a request's life a (valid) rule acts."""
     params = rule.params
-    if rule.kind == "status" and params.get("forward"):
+    if rule.kind in ("status", "grpc_status") and params.get("forward"):
         return "response"
     if rule.kind == "point":
         return "response" if params.get("phase") == "after_answer" else "request"
-    if rule.kind in ("hold", "reset") and "at" in params:
+    if rule.kind in ("hold", "reset", "header", "grpc_abort") and "at" in params:
         at: Phase = params["at"]
         return at
     return KINDS[rule.kind].phase
@@ -138,6 +176,8 @@ def check(rule: WireRule, *, links: Collection[str]) -> None:
             rule.operation or rule.headers,
             f"must be empty: {rule.kind} acts on connections, before a request is seen",
         )
+    if kind.phase in ("listener", "connection") and rule.whom != EVERYBODY:
+        _refuse(rule, "whom", str(rule.whom), f"must be everybody: {rule.kind} acts before a request is seen")
     if kind.phase == "listener" and rule.when != When():
         _refuse(rule, "when", rule.when, "must be unset: what a closed listener refuses cannot be counted")
 

@@ -180,3 +180,29 @@ def build(answer: Answer, *, request: Head) -> bytes:
         lines.append("connection: close")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
     return head if bare or request.method == "HEAD" else head + answer.body
+
+
+def edited(raw: bytes, name: str, value: str | None) -> bytes:
+    """Give a message's head (up to and with its empty line) with one header dropped (None), rewritten or added."""
+    first, *lines = raw[:-4].split(b"\r\n")
+    wanted = name.encode("latin-1", "replace")
+    kept, mine, placed = [first], False, value is None
+    for line in lines:
+        if line[:1] not in (b" ", b"\t"):  # a line that begins so goes on with the header before it (obs-fold)
+            mine = line.partition(b":")[0].strip().lower() == wanted.lower()
+        if not mine:
+            kept.append(line)
+        elif not placed and value is not None:
+            kept.append(line.partition(b":")[0] + b": " + value.encode("latin-1", "replace"))
+            placed = True
+    if not placed and value is not None:
+        kept.append(wanted + b": " + value.encode("latin-1", "replace"))
+    return b"\r\n".join(kept) + b"\r\n\r\n"
+
+
+def reframed(head: bytes, body: bytes, *, chunked: bool, size: int | None, by: int) -> tuple[bytes, bytes]:
+    """Give an answer's head and body, cut to ``size`` bytes, with a content length that says ``by`` bytes more."""
+    content = Body(chunked=True).feed(body)[1] if chunked else body
+    content = content[:size]
+    plain = edited(edited(head, "transfer-encoding", None), "trailer", None)
+    return edited(plain, "content-length", str(max(0, len(content) + by))), content

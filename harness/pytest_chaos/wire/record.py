@@ -15,7 +15,7 @@ RESPONSE_HEADERS = frozenset(
 _ALWAYS = ("id", "link", "connection", "reused", "protocol", "connected_ns", "started_ns")
 _TEXTS = (
     "operation", "closed_by", "error", "request_headers", "response_headers", "body_hash", "request_bytes",
-    "response_bytes", "marker", "faults",
+    "response_bytes", "marker", "faults", "request_messages", "response_messages", "replayed", "deferred",
 )  # fmt: skip
 _NUMBERS = (
     "sent_ns", "forwarded_ns", "answered_ns", "ended_ns", "status", "grpc_status", "upstream_status",
@@ -57,6 +57,8 @@ class Record:
         self.request_headers: dict[str, str] = {}
         self.response_headers: dict[str, str] = {}
         self.request_bytes = self.response_bytes = 0
+        self.request_messages = self.response_messages = 0
+        self.replayed = self.deferred = False
         self.faults: list[str] = []
 
     def as_json(self) -> dict[str, Any]:
@@ -78,6 +80,11 @@ def joined(headers: Iterable[tuple[str, str]], wanted: frozenset[str] | None = N
         if wanted is None or name in wanted:
             found[name] = f"{found[name]}, {value}" if name in found else value
     return found
+
+
+def named(headers: Mapping[str, str], wanted: frozenset[str]) -> dict[str, str]:
+    """Choose headers, whatever the case of their names."""
+    return {name.lower(): value for name, value in headers.items() if name.lower() in wanted}
 
 
 def op_key(headers: Mapping[str, str]) -> str:

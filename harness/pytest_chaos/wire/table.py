@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pytest_chaos.model.fault import WireRule
 from pytest_chaos.wire.kinds import Phase, phase_of
@@ -20,6 +21,7 @@ class Active:
     schedule: str
     owner: str
     phase: Phase
+    installed_ns: int = 0
     seen: int = 0
     hits: int = 0
     first_ns: int | None = None
@@ -46,6 +48,21 @@ class Facts:
     """Whether only rules that name its operation are about it: a poll, a heartbeat, a message that the callee sends."""
     answered: bool = True
     """Whether there will be an answer that something can happen to."""
+
+
+class Decision(NamedTuple):
+    """What was decided about one request (or connection) that a rule matches.
+
+    A function of seed, rule, operation and ordinal within it (``ordinal``, from 1), but for rules that count the
+    requests of the whole link or have a window. ``drawn`` is what chance said, where the rule asks it.
+    """
+
+    active: Active
+    op_key: str
+    ordinal: int
+    hit: bool
+    drawn: float | None
+    delay_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,21 +92,32 @@ TCP_KINDS = frozenset({"reset", "hold", "latency", "truncate", "point"})
 FRAMED = frozenset({"amqp", "kafka", "resp"})
 FRAME_KINDS = TCP_KINDS | {"answer_lost"}
 """What can be done to a call of a broker's protocol."""
+GRPC_KINDS = frozenset({"grpc_status", "grpc_abort"})
+_OPS_KEPT = 65_536
+"""Operations whose ordinals a rule remembers; one that was not heard of for so many others begins again at 1."""
 
 
 class Table:
-    """Schedules of rules, by id; ``seed`` makes the draws repeatable."""
+    """Schedules of rules, by id; ``seed`` makes the draws repeatable, ``clock`` (ns) opens and closes windows.
 
-    def __init__(self, seed: int) -> None:
+    ``log`` is told each decision.
+    """
+
+    def __init__(
+        self, seed: int, *, clock: Callable[[], int] = lambda: 0, log: Callable[[Decision], None] | None = None
+    ) -> None:
         self._seed = seed
+        self._clock = clock
+        self._log = log
         self._schedules: dict[str, list[Active]] = {}
         self._by_link: dict[str, list[Active]] = {}
 
     def install(self, schedule: str, owner: str, rules: Sequence[WireRule]) -> list[Active]:
         """Put (checked) rules in force in place of the schedule's former ones; give those that this lifts."""
         lifted = self._schedules.pop(schedule, [])
+        now = self._clock()
         self._schedules[schedule] = [
-            Active(rule=rule, schedule=schedule, owner=owner, phase=phase_of(rule)) for rule in rules
+            Active(rule=rule, schedule=schedule, owner=owner, phase=phase_of(rule), installed_ns=now) for rule in rules
         ]
         self._index()
         return _lift(lifted)
@@ -118,13 +146,12 @@ class Table:
 
     def decide_connection(self, link: str) -> tuple[Step, ...]:
         """Count one connection of a link and tell what happens to it."""
-        steps = []
-        for active in self._by_link.get(link, ()):
-            if active.phase == "connection":
-                active.seen += 1
-                if active.rule.when.hits(active.seen):
-                    steps.append(self._step(active, ""))
-        return tuple(steps)
+        found = (
+            self._decided(active, "")
+            for active in self._by_link.get(link, ())
+            if active.phase == "connection" and self._open(active)
+        )
+        return tuple(step for step in found if step is not None)
 
     def watched(self, link: str) -> bool:
         """Whether any rule is in force on the link: the fast path asks only this."""
@@ -135,21 +162,41 @@ class Table:
         request: list[Step] = []
         response: list[Step] = []
         for active in self._by_link.get(link, ()):
-            if active.phase not in ("request", "response") or not matches(active.rule, facts):
+            if active.phase not in ("request", "response") or not matches(active.rule, facts) or not self._open(active):
                 continue
-            active.seen += 1
-            ordinal = active.by_op[facts.op_key] = active.by_op.get(facts.op_key, 0) + 1
-            if active.rule.when.hits(active.seen):
-                step = self._step(active, f"{facts.op_key}|{ordinal}")
+            step = self._decided(active, facts.op_key)
+            if step is not None:
                 (request if active.phase == "request" else response).append(step)
         return Plan(request=tuple(request), response=tuple(response)) if request or response else NOTHING
 
-    def _step(self, active: Active, about: str) -> Step:
+    def _open(self, active: Active) -> bool:
+        when = active.rule.when
+        return not when.timed or when.within((self._clock() - active.installed_ns) / 1e9)
+
+    def _decided(self, active: Active, op_key: str) -> Step | None:
+        """Count one matching request and decide it."""
+        when = active.rule.when
+        active.seen += 1
+        by_op = active.by_op
+        ordinal = by_op[op_key] = by_op.pop(op_key, 0) + 1
+        if len(by_op) > _OPS_KEPT:
+            del by_op[next(iter(by_op))]
+        drawn = None if when.probability is None else self._draw(active, op_key, ordinal, "hit")
+        hit = when.hits(ordinal if when.per == "op" else active.seen, drawn or 0.0)
+        delay_s = self._delay_s(active, op_key, ordinal) if hit else None
+        if self._log is not None:
+            self._log(Decision(active, op_key, ordinal, hit, drawn, delay_s))
+        return Step(active=active, delay_s=delay_s) if hit else None
+
+    def _delay_s(self, active: Active, op_key: str, ordinal: int) -> float | None:
         params = active.rule.params
         ms, jitter_ms = params.get("ms"), params.get("jitter_ms", 0)
         if ms is not None and jitter_ms:
-            ms = max(0.0, ms + jitter_ms * (2 * draw(f"{self._seed}|{active.rule.link}|{active.rule.id}|{about}") - 1))
-        return Step(active=active, delay_s=None if ms is None else ms / 1000)
+            ms = max(0.0, ms + jitter_ms * (2 * self._draw(active, op_key, ordinal, "") - 1))
+        return None if ms is None else ms / 1000
+
+    def _draw(self, active: Active, op_key: str, ordinal: int, what: str) -> float:
+        return draw(f"{self._seed}|{active.rule.link}|{active.rule.id}|{op_key}|{ordinal}{what and '|' + what}")
 
     def _index(self) -> None:
         self._by_link = {}
@@ -170,11 +217,15 @@ def draw(about: str) -> float:
 
 def matches(rule: WireRule, facts: Facts) -> bool:
     """Whether a request is one that the rule is about and that it can act on (a gRPC status is for gRPC calls only)."""
-    if (rule.kind == "grpc_status" and facts.protocol != "grpc") or (
-        facts.protocol == "tcp" and rule.kind not in TCP_KINDS
+    if (
+        (rule.kind in GRPC_KINDS and facts.protocol != "grpc")
+        or (rule.kind == "wrong_length" and facts.protocol == "grpc")
+        or (facts.protocol == "tcp" and rule.kind not in TCP_KINDS)
     ):
         return False
     if facts.protocol in FRAMED and not _matches_call(rule, facts):
+        return False
+    if not rule.whom.matches(facts.headers):
         return False
     if rule.operation and not pattern(rule.operation).fullmatch(facts.operation):
         return False

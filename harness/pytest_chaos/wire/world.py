@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pytest_chaos.wire.record import Record
 from pytest_chaos.wire.spool import Row, Spool
 from pytest_chaos.wire.stub import Stub
-from pytest_chaos.wire.table import Active, Step, Table
+from pytest_chaos.wire.table import Active, Decision, Step, Table
 
 
 class World:
@@ -21,7 +21,7 @@ class World:
     """Gives CLOCK_MONOTONIC in ns."""
 
     def __init__(self, *, seed: int, spool: Spool) -> None:
-        self.table = Table(seed)
+        self.table = Table(seed, clock=self.now, log=self._decided)
         self.spool = spool
         self.stubs: dict[str, Stub] = {}
         self.open: dict[str, Record] = {}
@@ -32,6 +32,7 @@ class World:
         self._effects = itertools.count(1)
         self._waiting: dict[Active, dict[str, asyncio.Future[None]]] = {}
         self._flush: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_id(self) -> str:
         """Give the next connection's name."""
@@ -61,6 +62,16 @@ class World:
         record.error, record.closed_by = error, closed_by
         self.append(record)
 
+    def discard(self, record: Record) -> None:
+        """Forget an attempt that was never made."""
+        self.open.pop(record.id, None)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work that belongs to no connection; it ends with wire at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def effect(self, row: dict[str, Any]) -> None:
         """Put a stub's effect on the spool."""
         self.append({"k": "e", "id": f"e{next(self._effects)}", "source": "stub", "at_ns": self.now(), **row})
@@ -71,6 +82,17 @@ class World:
         active.hit(at_ns)
         rule = active.rule
         self.append({"k": "h", "rule": rule.id, "fault": rule.fault, "link": link, "attempt": attempt, "at_ns": at_ns})
+
+    def _decided(self, decision: Decision) -> None:
+        """Put a decision on the spool: nothing in it but ``at_ns`` depends on when it was made."""
+        rule = decision.active.rule
+        row: dict[str, Any] = {"k": "d", "rule": rule.id, "fault": rule.fault, "link": rule.link}
+        row |= {"op": decision.op_key, "n": decision.ordinal, "hit": decision.hit}
+        if decision.drawn is not None:
+            row["drawn"] = round(decision.drawn, 6)
+        if decision.delay_s is not None:
+            row["delay_ms"] = round(decision.delay_s * 1000, 3)
+        self.append({**row, "at_ns": self.now()})
 
     def append(self, row: Row) -> None:
         """Put a row on the spool; it is encoded once the bytes at hand are sent, and in the file within 50 ms."""

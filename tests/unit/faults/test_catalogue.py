@@ -6,45 +6,15 @@ import dataclasses
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.faults import catalogue
-from pytest_chaos.model.fault import Fault, NodeAction, When, WireRule
+from pytest_chaos.model.fault import Fault, NodeAction, When, Whom, WireRule
+from pytest_chaos.testing.strategies import LINKS, NODES, faults
 
 LINK = "orders -> payments"
-
-EXAMPLES: dict[str, tuple[Any, ...]] = {
-    "AcceptClose": (LINK,),
-    "AnswerLost": (LINK,),
-    "Bandwidth": (LINK, 10),
-    "Blackhole": (LINK,),
-    "ConfirmLost": (LINK,),
-    "Delay": (LINK, 5),
-    "DelayFetch": (LINK, 5),
-    "Drip": (LINK,),
-    "DropConnectionAt": (LINK, "publish **"),
-    "FailFirst": (LINK, 2),
-    "FailKth": (LINK, (2, 4)),
-    "GrpcStatus": (LINK, "UNAVAILABLE"),
-    "Hold": (LINK,),
-    "HoldDelivery": (LINK,),
-    "Kill": ("orders",),
-    "KillAt": ("orders", LINK),
-    "Latency": (LINK, 5),
-    "LimitData": (LINK, 5),
-    "Pause": ("orders",),
-    "Refuse": (LINK,),
-    "Reset": (LINK,),
-    "ResetPeer": (LINK,),
-    "Restart": ("orders",),
-    "Slicer": (LINK, 5),
-    "SlowClose": (LINK, 5),
-    "SlowConnect": (LINK, 5),
-    "Status": (LINK, 503),
-    "Stop": ("orders",),
-    "Truncate": (LINK, 5),
-}
-
 
 def make(name: str, *args: Any, **kwargs: Any) -> Fault:
     kind: Any = catalogue.get(name)
@@ -52,27 +22,34 @@ def make(name: str, *args: Any, **kwargs: Any) -> Fault:
     return fault
 
 
-def test_every_fault_of_the_catalogue_has_an_example_here() -> None:
-    assert set(catalogue.names()) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_actions_carry_the_fault_id_and_have_ids_of_their_own(name: str) -> None:
-    fault = make(name, *EXAMPLES[name])
+@pytest.mark.parametrize("name", catalogue.names())
+@settings(max_examples=20)
+@given(data=st.data())
+def test_actions_carry_the_fault_id_and_have_ids_of_their_own(name: str, data: st.DataObject) -> None:
+    fault = data.draw(faults(name))
     actions = fault.actions("f7")
     assert actions
     assert {action.fault for action in actions} == {"f7"}
     assert len({action.id for action in actions}) == len(actions)
     assert all(action.id.startswith("f7.") for action in actions)
-    assert fault.target == EXAMPLES[name][0]
+    assert fault.target in {*LINKS, *NODES}
     assert fault.actions("f7") == actions
 
 
-@pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_a_target_that_is_no_link_or_node_is_refused_by_name(name: str) -> None:
-    bad = "orders->payments" if " -> " in EXAMPLES[name][0] else "a -> b"
-    with pytest.raises(FaultError, match=name):
-        make(name, bad, *EXAMPLES[name][1:])
+@pytest.mark.parametrize("name", catalogue.names())
+@settings(max_examples=10)
+@given(data=st.data())
+def test_a_fault_is_a_value_and_a_target_that_is_none_is_refused_by_name(name: str, data: st.DataObject) -> None:
+    fault: Any = data.draw(faults(name))
+    assert dataclasses.is_dataclass(fault)
+    given_ = {field.name: getattr(fault, field.name) for field in dataclasses.fields(fault)}
+    assert type(fault)(**given_) == fault
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(fault, dataclasses.fields(fault)[0].name, "x")
+    for field, bad in (("link", "orders->payments"), ("node", "a -> b")):
+        if field in given_:
+            with pytest.raises(FaultError, match=f"{name}.*{field}="):
+                type(fault)(**{**given_, field: bad})
 
 
 @pytest.mark.parametrize(
@@ -88,6 +65,30 @@ def test_a_target_that_is_no_link_or_node_is_refused_by_name(name: str) -> None:
         ("FailFirst", (LINK, 1), {"nth": 3}, "already says"),
         ("FailKth", (LINK, 0), {}, "nth=0"),
         ("AnswerLost", (LINK,), {"how": "burn"}, "how='burn'"),
+        ("AnswerLost", (LINK,), {"probability": 0}, "AnswerLost: probability=0: must be above 0"),
+        ("AnswerLost", (LINK,), {"probability": 1.5}, "probability=1.5.*0 to 1"),
+        ("AnswerLost", (LINK,), {"after_s": -1}, "after_s=-1.*0 to 86400"),
+        ("AnswerLost", (LINK,), {"after_s": 2, "until_s": 2}, "until_s=2.*after_s=2"),
+        ("AnswerLost", (LINK,), {"per": "test"}, "per='test'.*'op'"),
+        ("AnswerLost", (LINK,), {"whom": "me"}, "whom='me'.*Whom"),
+        ("AnswerLost", (LINK,), {"operation": 5}, "operation=5: must be a string"),
+        ("AnswerLost", (LINK,), {"headers": {"a": 1}}, "headers=.*strings"),
+        ("Status", (LINK, 503), {"forward": "yes"}, "forward='yes'.*True or False"),
+        ("Status", (LINK, 503), {"retry_after_s": -1}, "retry_after_s=-1.*0 to 86400 s"),
+        ("Status", (LINK, 503.5), {}, "code=503.5.*whole number"),
+        ("GrpcStatus", (LINK, 14), {"pushback_ms": -2}, "pushback_ms=-2.*-1 to"),
+        ("FailFirst", (LINK, 1), {"pushback_ms": 5}, "pushback_ms=5.*grpc"),
+        ("AbortStream", (LINK, -1), {}, "messages=-1.*0 to"),
+        ("AbortStream", (LINK, 1), {"code": "OK"}, "code='OK'"),
+        ("WrongLength", (LINK,), {"by": 0}, "by=0"),
+        ("Truncate", (LINK, 5), {"length": "right"}, "length='right'.*'adjusted'"),
+        ("DropHeader", (LINK, "Content-Length"), {}, "name='Content-Length'.*WrongLength"),
+        ("DropHeader", (LINK, "a b"), {}, "name='a b'"),
+        ("RewriteHeader", (LINK, "x"), {"value": "a\r\nb: c"}, "value=.*one line"),
+        ("ForeignBody", (LINK,), {"content_type": "\n"}, "content_type="),
+        ("DeliverTwice", (LINK,), {"ms": -1}, "ms=-1.*0 to"),
+        ("DeliverLate", (LINK,), {"how": "never"}, "how='never'"),
+        ("Stall", (LINK,), {"for_s": 0}, "for_s=0"),
         ("Hold", (LINK,), {"for_s": 0}, "for_s=0"),
         ("ConfirmLost", (LINK,), {"how": "burn"}, "how='burn'"),
         ("HoldDelivery", (LINK,), {"for_s": 0}, "for_s=0"),
@@ -113,15 +114,6 @@ def test_a_value_out_of_range_is_refused_with_field_value_and_range(
 ) -> None:
     with pytest.raises(FaultError, match=says):
         make(name, *args, **kwargs)
-
-
-def test_faults_are_values() -> None:
-    for name, args in EXAMPLES.items():
-        fault = make(name, *args)
-        assert dataclasses.is_dataclass(fault)
-        assert fault == make(name, *args)
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(fault, dataclasses.fields(fault)[0].name, "x")
 
 
 def test_fail_first_and_fail_kth_say_which_requests_are_hit() -> None:
@@ -152,3 +144,25 @@ def test_header_names_are_matched_in_lower_case() -> None:
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(ChaosError, match="AnswerLost"):
         catalogue.get("AnswersLost")
+
+
+def test_aim_and_chance_reach_the_rule() -> None:
+    whom = Whom(correlation_prefix="chaos-t1-")
+    kwargs = {"first": 3, "per": "op", "probability": 0.5, "after_s": 1, "until_s": 2, "whom": whom}
+    (rule,) = make("AnswerLost", LINK, **kwargs).actions("f1")
+    assert isinstance(rule, WireRule)
+    assert rule.when == When(first=3, per="op", probability=0.5, after_s=1, until_s=2)
+    assert rule.whom == whom
+    (failing,) = make("FailFirst", LINK, 2, per="op", probability=0.5, whom=whom).actions("f1")
+    assert isinstance(failing, WireRule)
+    assert failing.when == When(first=2, per="op", probability=0.5)
+    assert failing.whom == whom
+
+
+def test_a_status_says_when_to_come_back() -> None:
+    (status,) = make("Status", LINK, 503, retry_after_s=2, answer_headers={"retry-after": "9", "x": "y"}).actions("f")
+    (grpc,) = make("GrpcStatus", LINK, 14, pushback_ms=250).actions("f")
+    assert isinstance(status, WireRule)
+    assert isinstance(grpc, WireRule)
+    assert status.params["headers"] == {"x": "y", "Retry-After": "2"}
+    assert grpc.params["pushback_ms"] == 250

@@ -19,6 +19,8 @@ GOOD = {
     "refuse": {}, "accept_close": {}, "slow_connect": {"ms": 5}, "reset": {"at": "response"}, "status": {"code": 503},
     "grpc_status": {"code": 14}, "hold": {"ms": None}, "latency": {"ms": 1}, "drip": {"bytes": 1, "interval_ms": 1},
     "answer_lost": {"how": "hang"}, "truncate": {"bytes": 0}, "point": {"phase": "before_send", "node_action": "f1.2"},
+    "grpc_abort": {"code": 14, "messages": 0, "at": "request"}, "header": {"name": "x-a", "value": None},
+    "wrong_length": {"by": -1}, "stall": {"bytes": 0, "ms": None}, "deliver_twice": {"ms": 0}, "deliver_late": {},
 }  # fmt: skip
 
 
@@ -56,6 +58,11 @@ def test_whatever_stands_in_the_params_is_either_placed_or_refused_by_name(kind,
         ("reset", {"at": "response"}, "response"),
         ("point", {"phase": "after_answer"}, "response"),
         ("point", {"phase": "before_send"}, "request"),
+        ("grpc_status", {"code": 14, "forward": True}, "response"),
+        ("grpc_abort", {"code": 14, "messages": 1}, "response"),
+        ("grpc_abort", {"code": 14, "messages": 1, "at": "request"}, "request"),
+        ("header", {"name": "x-a"}, "request"),
+        ("header", {"name": "x-a", "at": "response"}, "response"),
     ],
 )
 def test_where_a_rule_acts_follows_from_its_params(kind, params, phase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_chaos.model.fault import When, WireRule
+from pytest_chaos.model.fault import When, Whom, WireRule
 from pytest_chaos.wire.table import NOTHING, Facts, Table, draw, matches, pattern
 
 LINK = "orders -> payments"
@@ -155,3 +155,63 @@ def test_connections_are_counted_apart_from_requests():
     table.decide(LINK, Facts())
     assert [len(table.decide_connection(LINK)) for _ in range(3)] == [0, 1, 0]
     assert table.refuses(LINK) == []
+
+
+@given(st.integers(), st.floats(0.05, 0.95))
+def test_chance_hits_about_as_often_as_it_says_and_always_the_same(seed, probability):
+    def hits():
+        table = installed(rule(when=When(probability=probability)), seed=seed)
+        return [bool(table.decide(LINK, Facts(op_key=str(number))).request) for number in range(400)]
+
+    assert hits() == hits()
+    assert abs(sum(hits()) / 400 - probability) < 0.15
+
+
+def test_counting_per_operation_is_by_operation():
+    table = installed(rule(when=When(first=1, per="op")))
+    hits = [bool(table.decide(LINK, Facts(op_key=op)).request) for op in "aabba"]
+    assert hits == [True, False, True, False, False]
+
+
+def test_a_window_neither_hits_nor_counts_outside():
+    now = [0]
+    table = Table(1, clock=lambda: now[0])
+    now[0] = 5_000_000_000
+    table.install("s", "t", [rule(when=When(first=1, after_s=1, until_s=2))])
+    hits = []
+    for elapsed_s in (0.5, 1.5, 1.6, 2.5):
+        now[0] = 5_000_000_000 + int(elapsed_s * 1e9)
+        hits.append(bool(table.decide(LINK, Facts()).request))
+    assert hits == [False, True, False, False]
+    assert table.active()[0].seen == 2
+
+
+def test_every_decision_is_told_also_the_one_that_misses():
+    log = []
+    table = Table(3, log=log.append)
+    table.install("s", "t", [rule("latency", when=When(every=2, probability=0.9999)), rule("accept_close", name="c")])
+    for op in ("a", "b", "a"):
+        table.decide(LINK, Facts(op_key=op))
+    table.decide(LINK, Facts(protocol="tcp", op_key="x"))
+    table.decide_connection(LINK)
+    told = [(one.active.rule.id, one.op_key, one.ordinal, one.hit) for one in log]
+    of_r = [("r", "a", 1, False), ("r", "b", 1, True), ("r", "a", 2, False), ("r", "x", 1, True)]
+    assert told == [*of_r, ("c", "", 1, True)]
+    assert [one.delay_s is not None for one in log] == [False, True, False, True, False]
+    assert all(0 <= one.drawn < 1 for one in log[:4])
+    assert log[4].drawn is None
+
+
+def test_a_rule_forgets_the_operations_that_it_has_not_heard_of_for_long(monkeypatch):
+    monkeypatch.setattr("pytest_chaos.wire.table._OPS_KEPT", 3)
+    table = installed(rule())
+    for op in ("a", "b", "c", "a", "d", "e"):
+        table.decide(LINK, Facts(op_key=op))
+    assert table.active()[0].by_op == {"a": 2, "d": 1, "e": 1}
+
+
+def test_a_rule_is_for_those_that_it_means():
+    table = installed(rule(whom=Whom(correlation_prefix="t1-"), when=When(first=1)))
+    asked = ["t2-1", "t1-1", "t1-2", ""]
+    hits = [bool(table.decide(LINK, Facts(headers={"x-correlation-id": one})).request) for one in asked]
+    assert hits == [False, True, False, False]
