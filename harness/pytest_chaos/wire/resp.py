@@ -152,7 +152,7 @@ class RespReader:
         items = piece.items
         word = items[0] if items else b""
         at = _DELIVERS.get(word, 0)
-        if at and len(items) > at and (piece.kind == _PUSH or any(self._subscribed)):
+        if at and len(items) > at:
             call = Call(id=next(self._ids), operation=f"deliver {_text(items[at])}", by="callee", answered=False)
             return Frame(raw=piece.raw, more=piece.more, begins=call)
         if word in _CONFIRMS and len(items) > 2:

@@ -382,6 +382,32 @@ def test_losses_end_what_is_open(play):
     assert [(row["error"], row["closed_by"]) for row in play(work).rows().values()] == [("reset", "callee")] * 2
 
 
+def test_a_callee_that_is_not_there_did_nothing(play):
+    async def work(bench):
+        await bench.ask("call 1 a x\n")
+        bench.connection.handler.undialled("refused")
+
+    row = play(work).rows()["a1"]
+    assert (row["error"], row["closed_by"]) == ("refused", "callee")
+    assert "forwarded_ns" not in row
+
+
+def test_a_callee_that_is_not_there_is_an_attempt_even_if_nothing_was_asked(play):
+    async def work(bench):
+        bench.connection.handler.undialled("refused")
+
+    assert play(work).rows()["a1"]["protocol"] == "tcp"
+
+
+def test_a_closed_link_ends_what_is_open_by_its_fault(play):
+    async def work(bench):
+        await bench.ask("call 1 a x\n")
+        bench.connection.handler.shut("f9")
+
+    row = play(work).rows()["a1"]
+    assert (row["error"], row["closed_by"], row["faults"]) == ("reset", "wire", ["f9"])
+
+
 def test_polls_are_recorded_when_a_rule_names_them(play):
     async def work(bench):
         bench.rule("latency", ms=0)

@@ -239,6 +239,15 @@ def test_a_list_that_reads_like_a_message_is_an_answer():
     assert frame.answers == (get.id,)
 
 
+def test_after_a_reset_nothing_is_subscribed_to():
+    reader = RespReader()
+    calls(reader, command("SUBSCRIBE", "a"))
+    reader.from_callee(b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
+    reset, get = calls(reader, command("RESET") + command("LRANGE", "l", "0", "-1"))
+    frames = reader.from_callee(b"+RESET\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n$1\r\nb\r\n")
+    assert [frame.answers for frame in frames] == [(reset.id,), (get.id,)]
+
+
 def test_silenced_commands_are_answered_by_nobody():
     reader = RespReader()
     found = calls(
