@@ -342,9 +342,11 @@ def test_a_held_confirm_comes_when_the_rule_is_lifted(wire, clients, rabbit, wor
     rabbit.until(work, ready=1)
     client.publish(work, b"2", channel=2)
     assert client.hear("Basic.Ack", 2).delivery_tag == 1, "another channel does not wait"
-    assert client.silent() is True
+    client.say(Queue.Declare(queue=work, passive=True))
+    assert client.silent() is True, "what comes behind it on its channel waits"
     wire.lift()
     assert client.hear("Basic.Ack").delivery_tag == 1
+    client.hear("Queue.DeclareOk")
 
 
 def test_a_held_delivery_keeps_those_behind_it_on_its_channel(wire, clients, rabbit, work, rule):
@@ -366,7 +368,7 @@ def test_a_late_delivery_is_late(wire, clients, work, rule):
     client.publish(work, b"1")
     assert client.message()[1] == b"1"
     row = until(lambda: by_operation(wire).get(f"deliver {work}"))[0]
-    assert row["forwarded_ns"] - row["sent_ns"] >= 300e6
+    assert row["forwarded_ns"] - row["sent_ns"] > 290e6  # the event loop's timers may be a little early
 
 
 def test_dropped_at_the_third_publish_two_are_there(wire, clients, rabbit, work, rule):

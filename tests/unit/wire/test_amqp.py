@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import hashlib
 
 import pytest
@@ -217,10 +219,17 @@ def test_set_up_and_heartbeats_are_background_and_the_password_is_nowhere():
     assert "secret" not in repr(calls)
 
 
+ODD = {
+    "a-number": 1, "a-small": -1, "a-big": 2**40, "a-real": 1.5, "a-flag": True, "a-none": None, "a-list": [1, "x"],
+    "a-time": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "a-price": decimal.Decimal("1.5"), "a-table": {"baggage": "no"},
+    "a-bytes": bytearray(b"x"), "a-secret": "s",
+}  # fmt: skip
+"""A header of every type that clients send, none of which tells whose a message is."""
+
+
 def test_identity_comes_from_headers_then_from_properties():
     talk = Talk()
-    headers = {"Traceparent": "00-t-s-01", "baggage": "a=b", "n": 1, "nested": {"traceparent": "no"}, "secret": "s",
-               "list": [1, "x"], "none": None, "flag": True, "big": 2**40, "real": 1.5}  # fmt: skip
+    headers = {**ODD, "baggage": "a=b", "traceParent": "00-t-s-01"}
     call = talk.begun("caller", publish(headers=headers, correlation_id="c-1", message_id="m-1", reply_to="r",
                                         content_type="application/json", priority=3, expiration="60000"))  # fmt: skip
     assert call.headers == {
@@ -229,6 +238,20 @@ def test_identity_comes_from_headers_then_from_properties():
     call = talk.begun("caller", publish(headers={"x-correlation-id": "c-2"}, correlation_id="c-1"))
     assert call.headers == {"x-correlation-id": "c-2"}
     assert talk.begun("caller", publish()).headers == {}
+
+
+@pytest.mark.parametrize("kind", [b"d", b"L", b"T"])
+def test_numbers_of_eight_bytes_are_passed_over_whatever_they_mean(kind):
+    said = publish(headers={"a-big": 2**40, "baggage": "a=b"})
+    assert said.count(b"a-bigl") == 1
+    assert Talk().begun("caller", said.replace(b"a-bigl", b"a-big" + kind)).headers == {"baggage": "a=b"}
+
+
+def test_a_header_that_claims_more_than_its_table_is_passed_over():
+    good = publish(headers={"baggage": "a=b"}, message_id="m-1")
+    bad = good.replace(b"S\0\0\0\x03a=b", b"S\0\0\0\x05a=b")
+    assert bad != good
+    assert Talk().begun("caller", bad).headers == {"message-id": "m-1"}
 
 
 def test_properties_that_cannot_be_read_are_passed_over():
