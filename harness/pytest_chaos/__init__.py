@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_chaos.errors import ChaosError as ChaosError
     from pytest_chaos.errors import Inconclusive as Inconclusive
     from pytest_chaos.errors import Violation as Violation
+    from pytest_chaos.model.fault import Whom as Whom
     from pytest_chaos.model.plan import StubOperation as StubOperation
     from pytest_chaos.model.topology import Backing as Backing
     from pytest_chaos.model.topology import Http as Http
@@ -55,6 +56,7 @@ else:
         "checkers.timeout": ("Deadline", "Timeout"),
         "engine.chaos": ("Chaos",),
         "errors": ("ChaosError", "Inconclusive", "Violation"),
+        "model.fault": ("Whom",),
         "model.plan": ("StubOperation",),
         "model.topology": ("Backing", "Http", "LogLine", "Service", "Stub", "Tcp", "Topology"),
     }
