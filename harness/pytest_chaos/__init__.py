@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_chaos.errors import Inconclusive as Inconclusive
     from pytest_chaos.errors import PublishError as PublishError
     from pytest_chaos.errors import Violation as Violation
+    from pytest_chaos.model.fault import Whom as Whom
     from pytest_chaos.model.plan import StubOperation as StubOperation
     from pytest_chaos.model.topology import Backing as Backing
     from pytest_chaos.model.topology import Http as Http
@@ -56,6 +57,7 @@ else:
         "checkers.timeout": ("Deadline", "Timeout"),
         "engine.chaos": ("Chaos",),
         "errors": ("ChaosError", "Inconclusive", "PublishError", "Violation"),
+        "model.fault": ("Whom",),
         "model.plan": ("StubOperation",),
         "model.topology": ("Backing", "Http", "LogLine", "Service", "Stub", "Tcp", "Topology"),
     }

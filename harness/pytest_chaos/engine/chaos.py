@@ -16,7 +16,7 @@ from pytest_chaos.engine.nemesis import Nemesis
 from pytest_chaos.engine.publishing import Publishing
 from pytest_chaos.engine.recorder import Gathered, Window
 from pytest_chaos.errors import ChaosError, Inconclusive, TopologyError, Violation
-from pytest_chaos.model.fault import Fault
+from pytest_chaos.model.fault import Fault, Whom
 from pytest_chaos.model.history import History
 from pytest_chaos.model.message import Effect
 from pytest_chaos.model.topology import DRIVER, Service
@@ -43,7 +43,10 @@ class Chaos:
         self._window = window
         self._allow_inconclusive = allow_inconclusive
         self._render = render
-        self._ops = OpLog(Identities(session.settings.seed, test))
+        identities = Identities(session.settings.seed, test)
+        self._ops = OpLog(identities)
+        self.mine = Whom(correlation_prefix=identities.prefix)
+        """Whose requests this test's own are: ``AnswerLost(link, whom=chaos.mine)`` leaves other tests alone."""
         self._nemesis = Nemesis(session.keeper, session.topology, test)
         self._publishing = Publishing(session, self._ops)
         self._cleanup = ExitStack()

@@ -31,6 +31,8 @@ class Identities:
 
     def __init__(self, seed: int, test: str) -> None:
         self._root = f"{seed}/{test}"
+        self.prefix = f"chaos-{hashlib.blake2b(self._root.encode(), digest_size=6).hexdigest()}-"
+        """What the correlation ids of this test's calls begin with, and no other's."""
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -38,5 +40,5 @@ class Identities:
         """Name the next call."""
         with self._lock:
             number = next(self._numbers)
-        digest = hashlib.blake2b(f"{self._root}/{number}".encode(), digest_size=28).hexdigest()
-        return CallIdentity(f"o{number}", f"chaos-{digest[:12]}-{number}", digest[12:44], digest[40:56])
+        digest = hashlib.blake2b(f"{self._root}/{number}".encode(), digest_size=24).hexdigest()
+        return CallIdentity(f"o{number}", f"{self.prefix}{number}", digest[:32], digest[32:])

@@ -148,6 +148,9 @@ class Http1(Handler):
             if self._in:
                 self.give_up_reading()
             super().caller_eof()
+        elif exchange.over:  # it need not send the rest of what was answered already
+            exchange.end()
+            self.connection.close()
         elif exchange.busy or not exchange.forwarded or self.connection.callee is None:
             exchange.end(error="eof", closed_by="caller")
             self.connection.close()
@@ -168,7 +171,8 @@ class Http1(Handler):
         if exchange is None:
             super().lost(caller=caller, reset=reset)
         elif caller:
-            exchange.end(error="reset" if reset else "eof", closed_by="caller", at_ns=exchange.left_ns)
+            wrong, by = ("", "") if exchange.over else ("reset" if reset else "eof", "caller")
+            exchange.end(error=wrong, closed_by=by, at_ns=exchange.left_ns)
             super().lost(caller=True, reset=reset)
         else:
             exchange.callee_ended(reset=reset)

@@ -206,12 +206,25 @@ class Http1Exchange(Http1Request):
 
     # how it ends
 
+    @property
+    def over(self) -> bool:
+        """Whether the caller has the whole answer though its request is not complete: it need not be any more."""
+        return not self.body.done and self._delivering and self._answered_whole()
+
     def callee_ended(self, *, reset: bool) -> None:
         """The callee has sent FIN, or its end is gone: the answer's end, or an answer that will never be whole."""
         if self._answer_body is not None and self._answer_body.until_close and not self._answer_body.done and not reset:
             self._answer_body.done = True
             self._last = True
             self._answer_done()
+            return
+        if self.over:
+            self._last = True
+            if reset:
+                self.end()
+                self._connection.close()
+            else:
+                self._connection.caller.write_eof()
             return
         if not self.forwarded or self._own_answer or self._answered_whole():
             self._last = True  # what is held, or made by wire itself, is given first

@@ -51,7 +51,7 @@ def test_a_request_is_delivered_twice_and_its_caller_has_the_first_answer(wire, 
         assert again[name] == first[name]
     assert again["connection"] != first["connection"]
     assert (again["status"], again["upstream_status"], again["faults"]) == (200, 200, ["f1"])
-    assert again["forwarded_ns"] >= first["forwarded_ns"] + ms * 1_000_000
+    assert again["forwarded_ns"] >= first["forwarded_ns"] + ms * 980_000
     assert "faults" not in first
     assert wire.lift()["r1"]["hits"] == 1
     (hit,) = wire.rows("h")
@@ -109,7 +109,7 @@ def test_a_late_request_arrives_after_its_caller_was_cut(wire, callee, base, how
     (late,) = [row for row in rows if row.get("replayed")]
     first, retry = sorted((row for row in rows if row is not late), key=lambda row: row["started_ns"])
     assert (first["deferred"], first["closed_by"], "forwarded_ns" in first) == (True, "wire", False)
-    assert late["forwarded_ns"] >= first["ended_ns"] + 100_000_000
+    assert late["forwarded_ns"] >= first["ended_ns"] + 98_000_000
     assert "deferred" not in retry
     assert len(callee.asked) == 2
     assert wire.lift()["r1"]["hits"] == 1

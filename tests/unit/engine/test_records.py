@@ -58,4 +58,7 @@ def test_identities_repeat_with_seed_and_test_and_differ_otherwise() -> None:
     assert [same.next() for _ in range(3)] == first
     assert other.next().trace_id != first[0].trace_id
     assert len({identity.correlation_id for identity in first}) == len(first)
+    assert all(identity.correlation_id.startswith(one.prefix) for identity in first)
+    assert not other.next().correlation_id.startswith(one.prefix)
+    assert len({identity.trace_id for identity in first} | {identity.span_id for identity in first}) == 6
     assert all(len(identity.trace_id) == 32 and len(identity.span_id) == 16 for identity in first)
