@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_chaos.errors import StackError
 from pytest_chaos.keeper import ports
 from pytest_chaos.keeper.ports import Ports
 
@@ -39,8 +40,13 @@ def test_a_port_that_somebody_listens_on_is_not_given(pool: Ports, monkeypatch: 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert not ports.free(port)
-        monkeypatch.setattr(pool, "_span", (port, port + 1))
-        assert pool.take() == port + 1
+        monkeypatch.setattr(pool, "_span", (port, port + 40))
+        given = set()
+        with pytest.raises(StackError, match="no free port"):
+            while True:
+                given.add(pool.take())
+    assert given
+    assert port not in given
 
 
 def test_a_port_given_back_can_be_had_again(pool: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
