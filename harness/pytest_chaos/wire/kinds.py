@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.model.fault import When, WireRule
+from pytest_chaos.wire import toxic_kinds
 
-Phase = Literal["listener", "connection", "request", "response"]
+Phase = Literal["listener", "connection", "request", "response", "bytes"]
 
 DAY_MS = 86_400_000
 BODY_LIMIT = 16 * 2**20
@@ -98,6 +99,7 @@ KINDS: Mapping[str, Kind] = {
             "node_action": Param(shape="text"),
         },
     ),
+    **{f"bytes.{toxic}": Kind(phase="bytes") for toxic in toxic_kinds.BOUNDS},
 }
 
 
@@ -131,18 +133,22 @@ def check(rule: WireRule, *, links: Collection[str]) -> None:
     if not _headers_well(rule.headers):
         _refuse(rule, "headers", rule.headers, "must be an object of header names to one-line strings")
     _check_params(rule, kind)
-    if kind.phase in ("listener", "connection") and (rule.operation or rule.headers):
+    if kind.phase in ("listener", "connection", "bytes") and (rule.operation or rule.headers):
         _refuse(
             rule,
             "operation",
             rule.operation or rule.headers,
-            f"must be empty: {rule.kind} acts on connections, before a request is seen",
+            f"must be empty: {rule.kind} acts on connections, whatever is asked on them",
         )
-    if kind.phase == "listener" and rule.when != When():
-        _refuse(rule, "when", rule.when, "must be unset: what a closed listener refuses cannot be counted")
+    if kind.phase in ("listener", "bytes") and rule.when != When():
+        _refuse(rule, "when", rule.when, f"must be unset: {rule.kind} acts on every connection")
 
 
 def _check_params(rule: WireRule, kind: Kind) -> None:
+    if kind.phase == "bytes":
+        if wrong := toxic_kinds.wrong(rule.kind.removeprefix("bytes."), rule.params):
+            _refuse(rule, *wrong)
+        return
     for name, value in rule.params.items():
         param = kind.params.get(name)
         if param is None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.connection import Connection
 from pytest_chaos.wire.ends import close_socket, reset_socket
+from pytest_chaos.wire.flow import shape
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Step
 from pytest_chaos.wire.world import World
@@ -51,6 +52,11 @@ class Link:
             listener.listen(_BACKLOG)
             self._listener = listener
             asyncio.get_running_loop().add_reader(listener, self._accept)
+
+    def shape(self) -> None:
+        """Let byte faults that are new act on open connections too, and those that are lifted act no more."""
+        for connection in list(self.connections):
+            shape(connection)
 
     def shut(self, *, fault: str = "") -> None:
         """Refuse from now on, and reset what is connected."""

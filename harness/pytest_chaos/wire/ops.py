@@ -148,6 +148,7 @@ class Ops:
         self._world.lift(lifted)
         for link in self._links.values():
             link.refresh()
+            link.shape()
         hits: dict[str, dict[str, Any]] = {}
         for active in lifted:
             hits[active.rule.id] = _merged(hits.get(active.rule.id), _hits(active))
@@ -267,7 +268,12 @@ def _rule(plain: object) -> WireRule:
 
 
 def _hits(active: Active) -> dict[str, Any]:
-    return {"hits": active.hits, "first_ns": active.first_ns, "last_ns": active.last_ns}
+    return {
+        "hits": active.hits,
+        "first_ns": active.first_ns,
+        "last_ns": active.last_ns,
+        **({"bytes": active.bytes} if active.bytes else {}),
+    }
 
 
 def _merged(former: dict[str, Any] | None, hits: dict[str, Any]) -> dict[str, Any]:
@@ -275,6 +281,7 @@ def _merged(former: dict[str, Any] | None, hits: dict[str, Any]) -> dict[str, An
     if former is None or not former["hits"]:
         return hits
     return {
+        **hits,
         "hits": former["hits"] + hits["hits"],
         "first_ns": min(former["first_ns"], hits["first_ns"] or former["first_ns"]),
         "last_ns": max(former["last_ns"], hits["last_ns"] or former["last_ns"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_chaos.model.fault import WireRule
@@ -25,6 +25,8 @@ class Active:
     first_ns: int | None = None
     last_ns: int | None = None
     lifted: bool = False
+    bytes: int = 0
+    """How many bytes a byte fault acted on; its hits are connections."""
     by_op: dict[str, int] = field(default_factory=dict)
 
     def hit(self, at_ns: int) -> None:
@@ -32,6 +34,11 @@ class Active:
         self.hits += 1
         self.first_ns = at_ns if self.first_ns is None else self.first_ns
         self.last_ns = at_ns
+
+    def touch(self, at_ns: int, size: int) -> None:
+        """Count bytes that a byte fault acts on, on a connection that it has hit."""
+        self.bytes += size
+        self.last_ns = max(self.last_ns or 0, at_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +143,11 @@ class Table:
                 step = self._step(active, f"{facts.op_key}|{ordinal}")
                 (request if active.phase == "request" else response).append(step)
         return Plan(request=tuple(request), response=tuple(response)) if request or response else NOTHING
+
+    def draws(self, active: Active, about: str) -> Callable[[int], float]:
+        """Give the draws of a rule about something: a number in [0, 1) for each number, the same for the same seed."""
+        start = f"{self._seed}|{active.rule.link}|{active.rule.id}|{about}"
+        return lambda number: draw(f"{start}|{number}")
 
     def _step(self, active: Active, about: str) -> Step:
         params = active.rule.params

@@ -9,7 +9,9 @@ import pytest
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.faults import catalogue
-from pytest_chaos.model.fault import Fault, NodeAction, When, WireRule
+from pytest_chaos.injectors.wire import byte_rule
+from pytest_chaos.model.fault import ByteFault, Fault, NodeAction, When, WireRule
+from pytest_chaos.wire import kinds
 
 LINK = "orders -> payments"
 
@@ -18,6 +20,7 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "AnswerLost": (LINK,),
     "Bandwidth": (LINK, 10),
     "Blackhole": (LINK,),
+    "Corrupt": (LINK,),
     "Delay": (LINK, 5),
     "Drip": (LINK,),
     "FailFirst": (LINK, 2),
@@ -42,6 +45,9 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
 }
 
 
+KWARGS: dict[str, dict[str, Any]] = {"Corrupt": {"at": 5}}
+
+
 def make(name: str, *args: Any, **kwargs: Any) -> Fault:
     kind: Any = catalogue.get(name)
     fault: Fault = kind(*args, **kwargs)
@@ -54,7 +60,7 @@ def test_every_fault_of_the_catalogue_has_an_example_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_actions_carry_the_fault_id_and_have_ids_of_their_own(name: str) -> None:
-    fault = make(name, *EXAMPLES[name])
+    fault = make(name, *EXAMPLES[name], **KWARGS.get(name, {}))
     actions = fault.actions("f7")
     assert actions
     assert {action.fault for action in actions} == {"f7"}
@@ -68,7 +74,7 @@ def test_actions_carry_the_fault_id_and_have_ids_of_their_own(name: str) -> None
 def test_a_target_that_is_no_link_or_node_is_refused_by_name(name: str) -> None:
     bad = "orders->payments" if " -> " in EXAMPLES[name][0] else "a -> b"
     with pytest.raises(FaultError, match=name):
-        make(name, bad, *EXAMPLES[name][1:])
+        make(name, bad, *EXAMPLES[name][1:], **KWARGS.get(name, {}))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,16 @@ def test_a_target_that_is_no_link_or_node_is_refused_by_name(name: str) -> None:
         ("Latency", (LINK, -1), {}, "ms=-1"),
         ("Latency", (LINK, 1.5), {}, "whole number"),
         ("Latency", (LINK, 5), {"stream": "sideways"}, "stream='sideways'"),
+        ("Latency", (LINK, 5), {"distribution": "pareto"}, "distribution='pareto'"),
+        ("Latency", (LINK, "p50 20"), {}, "ms='p50 20'.*p99 2 s"),
+        ("Latency", (LINK, "p50 20 ms, p99 2 ms"), {}, "percentiles that rise"),
+        ("Latency", (LINK, "p0 20 ms"), {}, "percentiles that rise"),
+        ("Latency", (LINK, "p50 20 ms, p50 30 ms"), {}, "percentiles that rise"),
+        ("Latency", (LINK, "p99 700 s"), {}, "up to 600 s"),
+        ("Latency", (LINK, "p99 1 s"), {"jitter_ms": 5}, "jitter_ms=5"),
+        ("Blackhole", (LINK,), {"stream": "sideways"}, "stream='sideways'.*'both'"),
+        ("Corrupt", (LINK,), {}, "give one"),
+        ("Corrupt", (LINK,), {"at": 0}, "at=0"),
         ("Bandwidth", (LINK, 0), {}, "Blackhole"),
         ("Slicer", (LINK, 0), {}, "average=0"),
         ("Slicer", (LINK, 5), {"variation": 5}, "variation=5"),
@@ -105,11 +121,27 @@ def test_a_value_out_of_range_is_refused_with_field_value_and_range(
         make(name, *args, **kwargs)
 
 
+def test_percentiles_and_both_directions_are_compiled() -> None:
+    (curve,) = make("Latency", LINK, "p50 20 ms, p99.9 2 s").actions("f1")
+    assert isinstance(curve, ByteFault)
+    assert curve.attributes == {"distribution": "percentiles", "percentiles": {"50": 20, "99.9": 2000}}
+    both = make("Blackhole", LINK, stream="both").actions("f1")
+    assert [one.stream for one in both if isinstance(one, ByteFault)] == ["upstream", "downstream"]
+
+
+def test_what_byte_faults_compile_to_is_what_wire_carries_out() -> None:
+    for name, args in EXAMPLES.items():
+        kwargs = KWARGS.get(name, {})
+        for action in make(name, *args, **kwargs).actions("f1"):
+            if isinstance(action, ByteFault):
+                kinds.check(byte_rule(action), links=[LINK])
+
+
 def test_faults_are_values() -> None:
     for name, args in EXAMPLES.items():
-        fault = make(name, *args)
+        fault = make(name, *args, **KWARGS.get(name, {}))
         assert dataclasses.is_dataclass(fault)
-        assert fault == make(name, *args)
+        assert fault == make(name, *args, **KWARGS.get(name, {}))
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(fault, dataclasses.fields(fault)[0].name, "x")
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pytest_chaos.errors import FaultError
 from pytest_chaos.model.fault import WireRule
 from pytest_chaos.wire.kinds import KINDS, check, phase_of
+from pytest_chaos.wire.toxic_kinds import BOUNDS
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -19,6 +20,11 @@ GOOD = {
     "refuse": {}, "accept_close": {}, "slow_connect": {"ms": 5}, "reset": {"at": "response"}, "status": {"code": 503},
     "grpc_status": {"code": 14}, "hold": {"ms": None}, "latency": {"ms": 1}, "drip": {"bytes": 1, "interval_ms": 1},
     "answer_lost": {"how": "hang"}, "truncate": {"bytes": 0}, "point": {"phase": "before_send", "node_action": "f1.2"},
+    "bytes.latency": {"distribution": "percentiles", "percentiles": {"50": 20, "99": 2000}},
+    "bytes.bandwidth": {"rate": 1}, "bytes.slow_close": {"delay": 1},
+    "bytes.timeout": {"timeout": 0, "stream": "upstream"}, "bytes.reset_peer": {"timeout": 0},
+    "bytes.slicer": {"average_size": 2, "size_variation": 1},
+    "bytes.limit_data": {"bytes": 1}, "bytes.corrupt": {"one_in": 9}, "bytes.close_after": {"ms": 1},
 }  # fmt: skip
 
 
@@ -40,9 +46,10 @@ def test_whatever_stands_in_the_params_is_either_placed_or_refused_by_name(kind,
     except FaultError as wrong:
         said = str(wrong)
     if said:
-        assert any(name in said for name in (*params, *KINDS[kind].params))
+        known = (*params, *KINDS[kind].params, *BOUNDS.get(kind.removeprefix("bytes."), ()))
+        assert any(name in said for name in known)
     else:
-        assert phase_of(wanted) in {"listener", "connection", "request", "response"}
+        assert phase_of(wanted) in {"listener", "connection", "request", "response", "bytes"}
 
 
 @pytest.mark.parametrize(
