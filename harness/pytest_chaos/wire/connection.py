@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.wire.ends import End, reset_socket
 from pytest_chaos.wire.flow import shape
+from pytest_chaos.wire.table import Active
 from pytest_chaos.wire.toxics import What
 from pytest_chaos.wire.world import World
 
@@ -83,8 +84,11 @@ class Connection:
         self._sock = sock
         self._over = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self.half_open: set[Active] = set()
+        self.spared: set[Active] = set()
+        """Rules that took one of the ends away, and those of that kind that are older than the connection."""
         if world.table.watched(link.name):
-            shape(self)
+            shape(self, new=True)
 
     def open(self) -> None:
         """Take the caller's bytes and dial the callee, both at once."""

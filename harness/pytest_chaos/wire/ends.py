@@ -195,15 +195,20 @@ class End(asyncio.Protocol):
         elif not self.transport.is_closing():
             self.transport.close()
 
+    def vanish(self) -> None:
+        """Reset the socket, and go on as if it were there: nothing comes any more, what is sent goes nowhere."""
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            transport.set_protocol(asyncio.Protocol())
+            _abort(transport)
+
     def reset(self) -> None:
         """Close with RST; what was not sent yet is lost, as it is when a process dies."""
         self.unshape()
         if self.transport is None:
             self.gone = True
         elif not self.gone:
-            with contextlib.suppress(OSError):
-                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-            self.transport.abort()
+            _abort(self.transport)
 
     def hung_up(self) -> bool:
         """Whether the peer, having sent FIN, has closed altogether: the kernel knows once something was sent to it."""
@@ -216,6 +221,12 @@ class End(asyncio.Protocol):
         except OSError:
             return True
         return state[0] == _TCP_CLOSED
+
+
+def _abort(transport: asyncio.Transport) -> None:
+    with contextlib.suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    transport.abort()
 
 
 def reset_socket(sock: socket.socket) -> None:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from pytest_chaos.wire.ends import End
 
 _MS_NS = 1_000_000
+HALF_OPEN = "bytes.half_open"
+_ENDING = {
+    "reset": ("bytes.reset_peer", HALF_OPEN),
+    "close": ("bytes.timeout", "bytes.limit_data", "bytes.close_after"),
+}
 
 
 class Flow:
@@ -92,8 +97,7 @@ class Flow:
         self._schedule()
 
     def _faults(self, what: What) -> str:
-        kinds = ("bytes.reset_peer",) if what == "reset" else ("bytes.timeout", "bytes.limit_data", "bytes.close_after")
-        return next((active.rule.fault for active in self._stages if active.rule.kind in kinds), "")
+        return next((active.rule.fault for active in self._stages if active.rule.kind in _ENDING[what]), "")
 
     def _throttle(self) -> None:
         full = self._chain.full
@@ -119,9 +123,11 @@ class Flow:
             self._timer = None
 
 
-def shape(connection: Connection) -> None:
+def shape(connection: Connection, *, new: bool = False) -> None:
     """Have just the byte faults act that are in force on the link: on the callee's end, for a stub the caller's."""
-    actives = connection.world.table.active(connection.link.name)
+    actives = [one for one in connection.world.table.active(connection.link.name) if one.phase == "bytes"]
+    _vanish(connection, actives, new=new)
+    actives = [one for one in actives if one.rule.kind != HALF_OPEN or one in connection.half_open]
     near = connection.callee or connection.caller
     up, down = _in_force(actives, "upstream"), _in_force(actives, "downstream")
     inward, outward = (up, down) if connection.callee is None else (down, up)
@@ -129,6 +135,19 @@ def shape(connection: Connection) -> None:
         near.inward = _flow(connection, near.inward, inward, give=near.received, held=near)
     if outward or near.outward is not None:
         near.outward = _flow(connection, near.outward, outward, give=near.send, held=near.peer or near)
+
+
+def _vanish(connection: Connection, actives: list[Active], *, new: bool) -> None:
+    """Take the ends away that half-open faults say are gone; such a fault is about connections that were open."""
+    for active in actives:
+        if active.rule.kind == HALF_OPEN and active not in connection.half_open and active not in connection.spared:
+            if new:
+                connection.spared.add(active)
+                continue
+            connection.half_open.add(active)
+            gone = connection.callee if _stream(active) == "upstream" else connection.caller
+            if gone is not None:
+                gone.vanish()
 
 
 def _flow(
@@ -143,4 +162,8 @@ def _flow(
 
 
 def _in_force(actives: list[Active], stream: str) -> list[Active]:
-    return [one for one in actives if one.phase == "bytes" and one.rule.params.get("stream", "downstream") == stream]
+    return [one for one in actives if _stream(one) == stream]
+
+
+def _stream(active: Active) -> str:
+    return str(active.rule.params.get("stream", "downstream"))

@@ -11,6 +11,7 @@ from pytest_chaos.model.fault import WireRule
 from pytest_chaos.model.plan import StubOperation
 from pytest_chaos.wire import identify, kinds
 from pytest_chaos.wire.links import Link, parse_upstream
+from pytest_chaos.wire.record import Record
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Active
 from pytest_chaos.wire.world import World
@@ -24,6 +25,7 @@ class Ops:
     def __init__(self, world: World, quit_: Callable[[], None]) -> None:
         self._world = world
         self._quit = quit_
+        world.ended = self._ended
         self._links: dict[str, Link] = {}
         self._ops: dict[str, Callable[[Fields], dict[str, Any]]] = {
             "open_link": self._open_link,
@@ -52,6 +54,11 @@ class Ops:
     def lift_all(self) -> dict[str, Any]:
         """Lift every rule; give the hits."""
         return self._lifted(self._world.table.uninstall())
+
+    def _ended(self, record: Record) -> None:
+        link = self._links.get(record.link)
+        if link is not None and record.protocol != "tcp":
+            link.ended(record.connection)
 
     def shut_down(self) -> None:
         """Lift everything and close every link."""
@@ -148,7 +155,7 @@ class Ops:
         self._world.lift(lifted)
         for link in self._links.values():
             link.refresh()
-            link.shape()
+            link.strike()
         hits: dict[str, dict[str, Any]] = {}
         for active in lifted:
             hits[active.rule.id] = _merged(hits.get(active.rule.id), _hits(active))

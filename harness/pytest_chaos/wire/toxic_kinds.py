@@ -1,7 +1,7 @@
 """What each byte fault may say: attributes, their ranges, which are needed. Pure.
 
-Toxiproxy's toxics keep its names, attributes and units (ms, kB/s, bytes, us); ``corrupt``, ``close_after`` and the
-distributions of ``latency`` are ours.
+Toxiproxy's toxics keep its names, attributes and units (ms, kB/s, bytes, us); ``corrupt``, ``close_after``,
+``half_open`` and the distributions of ``latency`` are ours.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from pytest_chaos.wire.delays import DISTRIBUTIONS
 Range = tuple[int, int]
 LONGEST_MS = 600_000
 _MS: Range = (0, LONGEST_MS)
-STREAMS = ("upstream", "downstream")
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "stream": ("upstream", "downstream"),
+    "latency.distribution": DISTRIBUTIONS,
+    "half_open.then": ("silence", "reset"),
+}
+"""Attribute (with its toxic, unless all have it) -> what it may be."""
 
 BOUNDS: Mapping[str, Mapping[str, Range]] = {
     "latency": {"latency": _MS, "jitter": _MS},
@@ -26,6 +31,7 @@ BOUNDS: Mapping[str, Mapping[str, Range]] = {
     "limit_data": {"bytes": (0, 2**31)},
     "corrupt": {"at": (1, 2**31), "one_in": (1, 2**31)},
     "close_after": {"ms": (1, LONGEST_MS)},
+    "half_open": {},
 }
 """Toxic -> attribute -> (lowest, highest), whole numbers."""
 _OPTIONAL = frozenset({"jitter", "size_variation", "slicer.delay", "at", "one_in", "latency.latency"})
@@ -33,22 +39,25 @@ _OPTIONAL = frozenset({"jitter", "size_variation", "slicer.delay", "at", "one_in
 
 def wrong(toxic: str, params: Mapping[str, Any]) -> tuple[str, object, str] | None:
     """Name the first attribute that is wrong with its value and its range, or give None."""
-    bounds = BOUNDS[toxic]
     for name, value in params.items():
-        if name == "stream":
-            if value not in STREAMS:
-                return name, value, f"must be one of {', '.join(STREAMS)}"
-        elif toxic == "latency" and name == "distribution":
-            if value not in DISTRIBUTIONS:
-                return name, value, f"must be one of {', '.join(DISTRIBUTIONS)}"
-        elif toxic == "latency" and name == "percentiles":
-            if not _curve_well(value):
-                return name, value, "must map percentiles (above 0, up to 100) to ms (0 to 600000) that never fall"
-        elif name not in bounds:
-            return name, value, f"is no attribute of {toxic}; it has {', '.join(bounds)}"
-        elif not _within(value, bounds[name]):
-            return name, value, "must be a whole number from {} to {}".format(*bounds[name])
+        range_ = _range(toxic, name, value)
+        if range_:
+            return name, value, range_
     return _missing(toxic, params) or _disagreeing(toxic, params)
+
+
+def _range(toxic: str, name: str, value: object) -> str:
+    """Say what the value must be, or nothing when it is well."""
+    words = WORDS.get(name if name == "stream" else f"{toxic}.{name}")
+    if words is not None:
+        return "" if value in words else f"must be one of {', '.join(words)}"
+    if (toxic, name) == ("latency", "percentiles"):
+        well = _curve_well(value)
+        return "" if well else "must map percentiles (above 0, up to 100) to ms (0 to 600000) that never fall"
+    bounds = BOUNDS[toxic].get(name)
+    if bounds is None:
+        return f"is no attribute of {toxic}; it has {', '.join(BOUNDS[toxic]) or 'none but stream'}"
+    return "" if _within(value, bounds) else "must be a whole number from {} to {}".format(*bounds)
 
 
 def _missing(toxic: str, params: Mapping[str, Any]) -> tuple[str, object, str] | None:

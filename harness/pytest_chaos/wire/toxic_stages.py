@@ -211,6 +211,29 @@ class CloseAfter(Stage):
         self.put(at_ns, "close", b"")
 
 
+class HalfOpen(Stage):
+    """The receiver has vanished and nobody told the sender: its data gets no answer, or ``then`` a RST.
+
+    A FIN gets nothing. Lifting resets: there is nobody to go on with.
+    """
+
+    def begin(self, at_ns: int) -> None:
+        """Count the connection."""
+        self.touch(at_ns, 0)
+
+    def take(self, item: Item) -> None:
+        """Drop, or reset."""
+        at_ns, what, data = item
+        if what == "data":
+            self.touch(at_ns, len(data))
+        if what == "reset" or (what == "data" and self.params.get("then", "silence") == "reset"):
+            self.put(at_ns, "reset", b"")
+
+    def lift(self, at_ns: int) -> list[Item]:
+        """Reset."""
+        return [(at_ns, "reset", b"")]
+
+
 STAGES: Final[Mapping[str, type[Stage]]] = {
     "latency": Latency,
     "bandwidth": Bandwidth,
@@ -221,5 +244,6 @@ STAGES: Final[Mapping[str, type[Stage]]] = {
     "limit_data": LimitData,
     "corrupt": Corrupt,
     "close_after": CloseAfter,
+    "half_open": HalfOpen,
 }
 """By the toxic's name: Toxiproxy's, then ours."""

@@ -20,12 +20,14 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "AnswerLost": (LINK,),
     "Bandwidth": (LINK, 10),
     "Blackhole": (LINK,),
+    "CloseAfter": (LINK,),
     "Corrupt": (LINK,),
     "Delay": (LINK, 5),
     "Drip": (LINK,),
     "FailFirst": (LINK, 2),
     "FailKth": (LINK, (2, 4)),
     "GrpcStatus": (LINK, "UNAVAILABLE"),
+    "HalfOpen": (LINK,),
     "Hold": (LINK,),
     "Kill": ("orders",),
     "KillAt": ("orders", LINK),
@@ -34,6 +36,7 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "Pause": ("orders",),
     "Refuse": (LINK,),
     "Reset": (LINK,),
+    "ResetConnections": (LINK,),
     "ResetPeer": (LINK,),
     "Restart": ("orders",),
     "Slicer": (LINK, 5),
@@ -45,7 +48,7 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
 }
 
 
-KWARGS: dict[str, dict[str, Any]] = {"Corrupt": {"at": 5}}
+KWARGS: dict[str, dict[str, Any]] = {"CloseAfter": {"requests": 5}, "Corrupt": {"at": 5}}
 
 
 def make(name: str, *args: Any, **kwargs: Any) -> Fault:
@@ -103,6 +106,14 @@ def test_a_target_that_is_no_link_or_node_is_refused_by_name(name: str) -> None:
         ("Latency", (LINK, "p99 700 s"), {}, "up to 600 s"),
         ("Latency", (LINK, "p99 1 s"), {"jitter_ms": 5}, "jitter_ms=5"),
         ("Blackhole", (LINK,), {"stream": "sideways"}, "stream='sideways'.*'both'"),
+        ("CloseAfter", (LINK,), {}, "give one of ms, bytes and requests"),
+        ("CloseAfter", (LINK,), {"ms": 5, "bytes": 5}, "ms, bytes: give one"),
+        ("CloseAfter", (LINK,), {"requests": 0}, "requests=0.*1 to 1000000"),
+        ("CloseAfter", (LINK,), {"bytes": 1.5}, "bytes=1.5.*whole number"),
+        ("HalfOpen", (LINK,), {"gone": "me"}, "gone='me'.*'caller'"),
+        ("HalfOpen", (LINK,), {"then": "eof"}, "then='eof'"),
+        ("ResetConnections", (LINK,), {"which": "old"}, "which='old'.*'both'"),
+        ("SlowConnect", (LINK, 5), {"at": "dns"}, "at='dns'.*'handshake'"),
         ("Corrupt", (LINK,), {}, "give one"),
         ("Corrupt", (LINK,), {"at": 0}, "at=0"),
         ("Bandwidth", (LINK, 0), {}, "Blackhole"),
@@ -129,12 +140,24 @@ def test_percentiles_and_both_directions_are_compiled() -> None:
     assert [one.stream for one in both if isinstance(one, ByteFault)] == ["upstream", "downstream"]
 
 
-def test_what_byte_faults_compile_to_is_what_wire_carries_out() -> None:
-    for name, args in EXAMPLES.items():
-        kwargs = KWARGS.get(name, {})
-        for action in make(name, *args, **kwargs).actions("f1"):
-            if isinstance(action, ByteFault):
-                kinds.check(byte_rule(action), links=[LINK])
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        *((name, KWARGS.get(name, {})) for name in sorted(EXAMPLES)),
+        ("CloseAfter", {"ms": 5}),
+        ("CloseAfter", {"bytes": 5}),
+        ("SlowConnect", {"at": "handshake"}),
+        ("HalfOpen", {"gone": "caller", "then": "reset"}),
+        ("Latency", {"jitter_ms": 2, "distribution": "normal"}),
+        ("Corrupt", {"one_in": 5}),
+    ],
+)
+def test_what_a_fault_compiles_to_is_what_wire_carries_out(name: str, kwargs: dict[str, Any]) -> None:
+    for action in make(name, *EXAMPLES[name], **kwargs).actions("f1"):
+        if isinstance(action, ByteFault):
+            kinds.check(byte_rule(action), links=[LINK])
+        elif isinstance(action, WireRule):
+            kinds.check(action, links=[LINK])
 
 
 def test_faults_are_values() -> None:

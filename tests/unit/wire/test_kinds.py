@@ -25,6 +25,8 @@ GOOD = {
     "bytes.timeout": {"timeout": 0, "stream": "upstream"}, "bytes.reset_peer": {"timeout": 0},
     "bytes.slicer": {"average_size": 2, "size_variation": 1},
     "bytes.limit_data": {"bytes": 1}, "bytes.corrupt": {"one_in": 9}, "bytes.close_after": {"ms": 1},
+    "bytes.half_open": {"then": "reset"}, "hold_connect": {"ms": 1}, "reset_connections": {"which": "open"},
+    "close_after_requests": {"requests": 1},
 }  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def test_whatever_stands_in_the_params_is_either_placed_or_refused_by_name(kind,
         known = (*params, *KINDS[kind].params, *BOUNDS.get(kind.removeprefix("bytes."), ()))
         assert any(name in said for name in known)
     else:
-        assert phase_of(wanted) in {"listener", "connection", "request", "response", "bytes"}
+        assert phase_of(wanted) in {"listener", "connection", "request", "response", "bytes", "standing"}
 
 
 @pytest.mark.parametrize(
