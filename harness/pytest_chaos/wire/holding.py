@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from pytest_chaos.wire.table import Active
@@ -35,6 +36,11 @@ class Connects:
         self._filler_name: object = None
         self._seen = 0
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def holding(self) -> bool:
+        """Whether handshakes are held now."""
+        return self._listener is not None
 
     def refresh(self, listener: socket.socket) -> None:
         """Begin or end, as the rules and the time demand. Raises OSError."""
@@ -92,9 +98,8 @@ class Connects:
 
 def drops(listener: socket.socket) -> int:
     """Tell how many SYNs a listener has dropped so far; 0 where the kernel does not say (other than Linux)."""
-    try:
-        told = listener.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
-    except OSError:
+    if sys.platform != "linux":
         return 0
+    told = listener.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
     values: tuple[int, ...] = struct.unpack(f"={len(told) // 4}I", told)
     return values[_DROPS_AT] if len(values) > _DROPS_AT else 0

@@ -154,7 +154,7 @@ class Link:
                 self._admit(sock)
 
     def _again(self, listener: socket.socket) -> None:
-        if self._listener is listener:
+        if self._listener is listener and not self._connects.holding:
             asyncio.get_running_loop().add_reader(listener, self._accept)
 
     def _admit(self, sock: socket.socket) -> None:

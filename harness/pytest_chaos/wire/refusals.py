@@ -17,6 +17,7 @@ from collections.abc import Callable
 _ETH_P_ALL, _OUTGOING, _SO_ATTACH_FILTER = 3, 4, 26
 _LOAD_BYTE, _LOAD_HALF, _LOAD_WORD, _IF_EQUAL, _MASK, _GIVE = 0x30, 0x28, 0x20, 0x15, 0x54, 0x06
 _TCP, _RST_ACK, _SYN_FIN = 6, 0x14, 0x03
+_REMEMBERED = 4096
 
 
 class Refusals:
@@ -52,6 +53,8 @@ class Refusals:
                 # A packet over a bridge leaves twice; on loopback it comes in as well.
                 whom = packet[16:20] + packet[22:24] + packet[28:32]
                 if kind == _OUTGOING and whom not in self._seen:
+                    if len(self._seen) >= _REMEMBERED:
+                        self._seen.clear()
                     self._seen.add(whom)
                     self._refused()
 
