@@ -164,7 +164,6 @@ class _Deaf:
         self._pool.shutdown()
 
 
-
 def test_an_unknown_defect_ends_the_start_with_the_ids_that_exist(service: Make) -> None:
     notifications = service("notifications", SHOP_DEFECTS="NO-SUCH")
     try:

@@ -94,7 +94,7 @@ class Recorder:
             messages=tuple(sorted(gathered.messages, key=lambda one: one.at_ns)),
             effects=(*(one for one in effects if one.at_ns >= window.began_ns), *gathered.state),
             spans=tuple(spans),
-            faults=tuple(_with_hits(fault, read.hits) for fault in gathered.faults),
+            faults=tuple(with_refused_calls(_with_hits(fault, read.hits), gathered.ops) for fault in gathered.faults),
             node_events=tuple(event for event in self._keeper.node_events() if event.at_ns >= window.began_ns),
             nodes=nodes,
             quiescent=not gathered.unrest,
@@ -118,6 +118,35 @@ def node_infos(topology: Topology) -> tuple[NodeInfo, ...]:
         elif isinstance(node, Backing):
             infos.append(NodeInfo(name=node.name, kind="backing"))
     return tuple(infos)
+
+
+def with_refused_calls(fault: FaultRecord, ops: Sequence[Op]) -> FaultRecord:
+    """Count the driver's own calls that a ``Refuse`` on their link refused, where nobody has counted it otherwise.
+
+    A gRPC call says why its channel is down, which may be an older story: only calls that make a connection count.
+    """
+    if fault.kind != "Refuse" or fault.hits:
+        return fault
+    until = fault.lifted_ns
+    times = [
+        op.completed_ns
+        for op in ops
+        if op.link == fault.target
+        and op.completed_ns is not None
+        and fault.installed_ns <= op.invoked_ns
+        and (until is None or op.completed_ns <= until)
+        and op.error.startswith("ConnectError:")
+        and "refused" in op.error
+    ]
+    if not times:
+        return fault
+    return dataclasses.replace(
+        fault,
+        hits=len(times),
+        first_hit_ns=min(times),
+        last_hit_ns=max(times),
+        proof=f"{len(times)} of the driver's own calls on {fault.target} were refused",
+    )
 
 
 def _with_hits(fault: FaultRecord, hits: Sequence[dict[str, object]]) -> FaultRecord:

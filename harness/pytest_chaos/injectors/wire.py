@@ -9,7 +9,10 @@ from typing import Any, Protocol
 from pytest_chaos.errors import UndoError
 from pytest_chaos.injectors.base import RULE_UNDO_S, Engine, Seen
 from pytest_chaos.model.codec import to_json
-from pytest_chaos.model.fault import WireRule
+from pytest_chaos.model.fault import ByteFault, WireRule
+
+BYTES = "bytes."
+"""What wire's rules for byte faults begin with."""
 
 
 class WireControl(Protocol):
@@ -86,8 +89,20 @@ class WireStep:
             hits=count,
             first_ns=min(firsts, default=None),
             last_ns=max(lasts, default=None),
-            proof=f"wire acted on {count} requests" if count else "",
+            proof=self._proof(fault, count, sum(int(row.get("bytes", 0)) for row in rows)) if count else "",
         )
+
+    def _proof(self, fault: str, count: int, size: int) -> str:
+        toxics = [rule for rule in self._rules if rule.fault == fault and rule.kind.startswith(BYTES)]
+        if not toxics:
+            return f"wire acted on {count} requests"
+        return f"wire's {toxics[0].kind.removeprefix(BYTES)} acted on {count} connections and {size} bytes"
+
+
+def byte_rule(fault: ByteFault) -> WireRule:
+    """Say a byte fault as the rule by which wire carries it out itself."""
+    params = {**fault.attributes, "stream": fault.stream}
+    return WireRule(id=fault.id, fault=fault.fault, link=fault.link, kind=f"{BYTES}{fault.toxic}", params=params)
 
 
 def _told(rule: WireRule) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from pytest_chaos.injectors.base import Engine, Seen, Step
 from pytest_chaos.injectors.lifecycle import LifecycleStep, Nodes
 from pytest_chaos.injectors.wire import WireControl, WireStep
 from pytest_chaos.keeper.ledger import Ledger
-from pytest_chaos.model.fault import ByteFault, Schedule
+from pytest_chaos.model.fault import ByteFault, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.journal import UndoRecord
 
-MakeToxic = Callable[[ByteFault], Step]
+MakeToxic = Callable[[ByteFault], Step | WireRule]
+"""Gives what carries a byte fault out: a step of its own, or a rule of wire's that goes with the others."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -112,9 +113,11 @@ class Desk:
     def _steps(self, schedule: Schedule) -> list[Step]:
         """Order the steps: those that wait for a point, toxics, all wire rules as one, what happens to nodes now."""
         nodes = [LifecycleStep(self._nodes, action) for fault in schedule.faults for action in fault.nodes]
+        made = [self._toxic(toxic) for fault in schedule.faults for toxic in fault.toxics]
         rules = tuple(rule for fault in schedule.faults for rule in fault.rules)
+        rules += tuple(one for one in made if isinstance(one, WireRule))
         steps: list[Step] = [step for step in nodes if step.point]
-        steps += [self._toxic(toxic) for fault in schedule.faults for toxic in fault.toxics]
+        steps += [one for one in made if not isinstance(one, WireRule)]
         if rules:
             steps.append(WireStep(self._wire, schedule.id, schedule.owner, rules))
         return steps + [step for step in nodes if not step.point]

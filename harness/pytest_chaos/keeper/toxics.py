@@ -8,11 +8,12 @@ from typing import Any
 
 from pytest_chaos.errors import FaultError, PartMissing
 from pytest_chaos.injectors.base import Step
-from pytest_chaos.injectors.toxiproxy import ServerPlan, Toxiproxy, Traffic
+from pytest_chaos.injectors.toxiproxy import ServerPlan, Toxiproxy, Traffic, knows
+from pytest_chaos.injectors.wire import byte_rule
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.ports import Ports
 from pytest_chaos.keeper.ready import last_lines, wait_ready
-from pytest_chaos.model.fault import ByteFault
+from pytest_chaos.model.fault import ByteFault, WireRule
 from pytest_chaos.model.plan import ReadySpec, StackSpec
 from pytest_chaos.runtimes.base import NodeRun, Running, Runtime
 
@@ -92,13 +93,17 @@ class Toxics:
         through = self._wanted if self._engine is not None else frozenset()
         return {link.name: "toxiproxy" if link.name in through else "wire" for link in spec.links}
 
-    def step(self, fault: ByteFault) -> Step:
-        """Give the reversible step of one toxic; raise FaultError when its link has no such engine."""
+    def step(self, fault: ByteFault) -> Step | WireRule:
+        """Give what carries a byte fault out: a toxic where its link has Toxiproxy, elsewhere a rule of wire's own.
+
+        What Toxiproxy has no word for is wire's everywhere. Raises FaultError when Toxiproxy was named and is missing.
+        """
+        if fault.link not in self._wanted or not knows(fault.toxic, fault.attributes):
+            return byte_rule(fault)
         if self._engine is not None:
             return self._engine.step(fault)
-        where = f"Topology(..., toxiproxy=[{fault.link!r}])"
-        why = self._missing or f"name the link in {where}, or run with --chaos-injector=toxiproxy"
-        msg = f"{fault.toxic} on {fault.link}: this link has no Toxiproxy: {why}"
+        msg = f"{fault.toxic} on {fault.link}: this link was to have Toxiproxy, which is missing: {self._missing}"
+        msg += "; --chaos-injector=wire does byte faults without it"
         raise FaultError(msg)
 
     def parts(self) -> list[dict[str, Any]]:

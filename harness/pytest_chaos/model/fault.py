@@ -179,14 +179,18 @@ class WireRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByteFault:
-    """A byte-level action: a Toxiproxy toxic by its own name, stream and attributes."""
+    """A byte-level action: a Toxiproxy toxic by its own name, stream and attributes, or one of wire's own.
+
+    Carried out by the engine that the link has; what Toxiproxy has no word for (``corrupt``, ``close_after``, a
+    ``latency`` with a ``distribution``) by wire.
+    """
 
     id: str
     fault: str
     link: str
     toxic: str
     stream: Literal["upstream", "downstream"] = "downstream"
-    attributes: dict[str, int] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ _OPTIONS = (
         name="--chaos-injector",
         default="auto",
         choices=INJECTORS,
-        help="which links get a real Toxiproxy; auto: as the topology names",
+        help="which links get a real Toxiproxy; auto: as the topology names; wire: none, wire does byte faults itself",
     ),
     _Option(
         name="--chaos-require",

@@ -10,6 +10,9 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.wire.ends import End, reset_socket
+from pytest_chaos.wire.flow import shape
+from pytest_chaos.wire.table import Active
+from pytest_chaos.wire.toxics import What
 from pytest_chaos.wire.world import World
 
 if TYPE_CHECKING:
@@ -81,6 +84,11 @@ class Connection:
         self._sock = sock
         self._over = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self.half_open: set[Active] = set()
+        self.spared: set[Active] = set()
+        """Rules that took one of the ends away, and those of that kind that are older than the connection."""
+        if world.table.watched(link.name):
+            shape(self, new=True)
 
     def open(self) -> None:
         """Take the caller's bytes and dial the callee, both at once."""
@@ -119,6 +127,17 @@ class Connection:
         else:
             self.callee.write_eof()
             self.close_when_both_ended()
+
+    def end_by_fault(self, what: What, fault: str) -> None:
+        """End it as a byte fault says: ``reset``, or ``close``, which looks as if the callee had closed."""
+        for end in (self.caller, self.callee):
+            if end is not None:
+                end.unshape()
+        if what == "reset":
+            self.reset(fault=fault)
+        else:
+            self.handler.lost(caller=False, reset=False)
+            self.close()
 
     # what the ends tell
 
@@ -171,7 +190,7 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
 
     def _finish(self) -> None:
-        if self._over:
+        if self._over or self.caller.draining or (self.callee is not None and self.callee.draining):
             return
         self._over = True
         for task in self._tasks:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.model.fault import EVERYBODY, When, WireRule
+from pytest_chaos.wire import toxic_kinds
 
-Phase = Literal["listener", "connection", "request", "response"]
+Phase = Literal["listener", "connection", "request", "response", "bytes", "standing"]
 
 DAY_MS = 86_400_000
 BODY_LIMIT = 16 * 2**20
@@ -78,6 +79,9 @@ KINDS: Mapping[str, Kind] = {
     "refuse": Kind(phase="listener"),
     "accept_close": Kind(phase="connection"),
     "slow_connect": Kind(phase="connection", params={"ms": Param(low=1, high=DAY_MS, required=True)}),
+    "hold_connect": Kind(phase="standing", params={"ms": Param(low=1, high=DAY_MS, required=True)}),
+    "reset_connections": Kind(phase="connection", params={"which": Param(shape="word", words=("open", "new", "both"))}),
+    "close_after_requests": Kind(phase="standing", params={"requests": Param(low=1, high=1_000_000, required=True)}),
     "reset": Kind(phase="request", params={"at": _AT}),
     "status": Kind(
         phase="request",
@@ -136,6 +140,7 @@ KINDS: Mapping[str, Kind] = {
             "node_action": Param(shape="text"),
         },
     ),
+    **{f"bytes.{toxic}": Kind(phase="bytes") for toxic in toxic_kinds.BOUNDS},
 }
 
 
@@ -169,20 +174,25 @@ def check(rule: WireRule, *, links: Collection[str]) -> None:
     if not _headers_well(rule.headers):
         _refuse(rule, "headers", rule.headers, "must be an object of header names to one-line strings")
     _check_params(rule, kind)
-    if kind.phase in ("listener", "connection") and (rule.operation or rule.headers):
+    if kind.phase not in ("request", "response") and (rule.operation or rule.headers):
         _refuse(
             rule,
             "operation",
             rule.operation or rule.headers,
-            f"must be empty: {rule.kind} acts on connections, before a request is seen",
+            f"must be empty: {rule.kind} acts on connections, whatever is asked on them",
         )
-    if kind.phase in ("listener", "connection") and rule.whom != EVERYBODY:
+    if kind.phase not in ("request", "response") and rule.whom != EVERYBODY:
         _refuse(rule, "whom", str(rule.whom), f"must be everybody: {rule.kind} acts before a request is seen")
-    if kind.phase == "listener" and rule.when != When():
-        _refuse(rule, "when", rule.when, "must be unset: what a closed listener refuses cannot be counted")
+    if kind.phase in ("listener", "bytes", "standing") and rule.when != When():
+        _refuse(rule, "when", rule.when, f"must be unset: {rule.kind} acts on every connection")
 
 
 def _check_params(rule: WireRule, kind: Kind) -> None:
+    if kind.phase == "bytes":
+        found = toxic_kinds.wrong(rule.kind.removeprefix("bytes."), rule.params)
+        if found is not None:
+            _refuse(rule, *found)
+        return
     for name, value in rule.params.items():
         param = kind.params.get(name)
         if param is None:

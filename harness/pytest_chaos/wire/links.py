@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.ends import close_socket, reset_socket
+from pytest_chaos.wire.flow import shape
+from pytest_chaos.wire.holding import BACKLOG, Connects
+from pytest_chaos.wire.refusals import Refusals
 from pytest_chaos.wire.stub import Stub
-from pytest_chaos.wire.table import Step
+from pytest_chaos.wire.table import Active, Step
 from pytest_chaos.wire.world import World
 
-_BACKLOG = 512
 _AT_ONCE = 64
 _AGAIN_S = 0.05
 
@@ -45,6 +47,10 @@ class Link:
         self._hold = _bound(family, host, 0)
         self.host, self.port = self._hold.getsockname()[:2]
         self._listener: socket.socket | None = None
+        self._refusing: list[Active] = []
+        self._refusals: Refusals | None = None
+        self._connects = Connects(world, self)
+        self._known: set[Active] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -55,16 +61,56 @@ class Link:
     def refresh(self) -> None:
         """Open or close the listener, as upstream and rules demand; closing resets every connection. Raises OSError."""
         refusing = self._world.table.refuses(self.name)
+        if refusing != self._refusing:
+            self._unwatch()
         if refusing or (self.upstream is None and self.stub is None):
             self.shut(fault=refusing[0].rule.fault if refusing else "")
+            self._watch(refusing)
         elif self._listener is None:
             listener = _bound(self._hold.family, self.host, self.port)
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
             self._listener = listener
-            asyncio.get_running_loop().add_reader(listener, self._accept)
+            self.accept_again()
+        if self._listener is not None:
+            self._connects.refresh(self._listener)
+
+    def accept_again(self) -> None:
+        """Take connections from now on."""
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def accept_no_more(self) -> None:
+        """Take the connections that wait, and none from now on."""
+        self._accept()
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+
+    def strike(self) -> None:
+        """Let faults act on open connections: those that are new, and byte faults for as long as they are in force."""
+        actives = self._world.table.active(self.name)
+        for active in actives:
+            if active not in self._known and active.rule.kind == "reset_connections" and resets(active, "open"):
+                for connection in list(self.connections):
+                    self._world.hit(active, link=self.name, attempt="")
+                    connection.reset(fault=active.rule.fault)
+        self._known = set(actives)
+        for connection in list(self.connections):
+            shape(connection)
+
+    def ended(self, connection_id: str) -> None:
+        """A request on a connection has ended: close the connection when that was the last that a rule allows."""
+        for active in self._world.table.active(self.name):
+            if active.rule.kind == "close_after_requests" and not active.lifted:
+                count = active.by_op[connection_id] = active.by_op.get(connection_id, 0) + 1
+                for connection in [one for one in self.connections if one.id == connection_id]:
+                    if count == active.rule.params["requests"]:
+                        self._world.hit(active, link=self.name, attempt="")
+                        # Once what the caller was given has been written.
+                        asyncio.get_running_loop().call_soon(connection.close)
 
     def shut(self, *, fault: str = "") -> None:
         """Refuse from now on, and reset what is connected."""
+        self._connects.stop()
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
@@ -79,8 +125,24 @@ class Link:
 
     def close(self) -> None:
         """Give the port back."""
+        self._unwatch()
         self.shut()
         self._hold.close()
+
+    def _watch(self, refusing: list[Active]) -> None:
+        if refusing and self._refusals is None:
+            self._refusing = refusing
+            with contextlib.suppress(OSError):  # without the right to see packets, nothing is claimed
+                self._refusals = Refusals(self.host, self.port, self._refused)
+
+    def _unwatch(self) -> None:
+        if self._refusals is not None:
+            self._refusals.close()
+        self._refusals, self._refusing = None, []
+
+    def _refused(self) -> None:
+        for active in self._refusing:
+            self._world.hit(active, link=self.name, attempt="")
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
@@ -97,14 +159,18 @@ class Link:
                 loop.call_later(_AGAIN_S, self._again, listener)
                 return
             sock.setblocking(False)
-            self._admit(sock)
+            if self._connects.is_filler(sock):
+                sock.close()
+            else:
+                self._admit(sock)
 
     def _again(self, listener: socket.socket) -> None:
-        if self._listener is listener:
+        if self._listener is listener and not self._connects.holding:
             asyncio.get_running_loop().add_reader(listener, self._accept)
 
     def _admit(self, sock: socket.socket) -> None:
         steps = self._world.table.decide_connection(self.name) if self._world.table.watched(self.name) else ()
+        steps = tuple(step for step in steps if step.kind != "reset_connections" or resets(step.active, "new"))
         if not steps:
             self._serve(sock)
             return
@@ -127,8 +193,12 @@ class Link:
                     link=self.name, connection=name, reused=False, protocol="tcp", connected_ns=now, started_ns=now
                 )
                 record.faults.append(step.active.rule.fault)
-                close_socket(sock)
-                world.end(record, error="eof", closed_by="wire")
+                if step.kind == "reset_connections":
+                    reset_socket(sock)
+                    world.end(record, error="reset", closed_by="wire")
+                else:
+                    close_socket(sock)
+                    world.end(record, error="eof", closed_by="wire")
                 return
         except asyncio.CancelledError:
             reset_socket(sock)
@@ -152,6 +222,11 @@ def _bound(family: socket.AddressFamily | int, host: str, port: int) -> socket.s
         msg = f"listen_host={host!r}: cannot listen there: {wrong}"
         raise ChaosError(msg) from wrong
     return sock
+
+
+def resets(active: Active, which: str) -> bool:
+    """Whether a rule resets open or new connections."""
+    return active.rule.params.get("which", "both") in (which, "both")
 
 
 def parse_upstream(text: str) -> tuple[str, int]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from pytest_chaos.errors import ChaosError
-from pytest_chaos.model.codec import from_json, to_json
-from pytest_chaos.model.fault import WireRule
-from pytest_chaos.model.plan import StubOperation
-from pytest_chaos.wire import identify, kinds
-from pytest_chaos.wire.links import Link, parse_upstream
+from pytest_chaos.model.codec import to_json
+from pytest_chaos.wire import fields as asked
+from pytest_chaos.wire import kinds
+from pytest_chaos.wire.fields import Fields
+from pytest_chaos.wire.links import Link
 from pytest_chaos.wire.readers import handler_of
+from pytest_chaos.wire.record import Record
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Active
 from pytest_chaos.wire.world import World
-
-Fields = Mapping[str, Any]
 
 
 class Ops:
@@ -25,6 +24,7 @@ class Ops:
     def __init__(self, world: World, quit_: Callable[[], None]) -> None:
         self._world = world
         self._quit = quit_
+        world.ended = self._ended
         self._links: dict[str, Link] = {}
         self._ops: dict[str, Callable[[Fields], dict[str, Any]]] = {
             "open_link": self._open_link,
@@ -54,6 +54,11 @@ class Ops:
         """Lift every rule; give the hits."""
         return self._lifted(self._world.table.uninstall())
 
+    def _ended(self, record: Record) -> None:
+        link = self._links.get(record.link)
+        if link is not None and record.protocol != "tcp":
+            link.ended(record.connection)
+
     def shut_down(self) -> None:
         """Lift everything and close every link."""
         self.lift_all()
@@ -64,12 +69,12 @@ class Ops:
     # links
 
     def _open_link(self, fields: Fields) -> dict[str, Any]:
-        name, host = _text(fields, "name"), _text(fields, "listen_host")
+        name, host = asked.text(fields, "name"), asked.text(fields, "listen_host")
         if name in self._links:
             msg = f"name={name!r}: this link is open already; close it first"
             raise ChaosError(msg)
-        specs = _identify(fields)
-        upstream = _upstream(fields)
+        specs = asked.marks(fields)
+        upstream = asked.upstream(fields)
         handle = handler_of(fields.get("protocol"))
         if handle is not None and fields.get("operations") is not None:
             msg = f"protocol={fields['protocol']!r}: must be null where there are operations: a stub speaks HTTP"
@@ -92,15 +97,17 @@ class Ops:
         if not isinstance(operations, dict):
             msg = f"operations={operations!r:.80}: must be an object of operations, or null"
             raise ChaosError(msg)
-        built = {name: _operation(name, plain) for name, plain in operations.items()}
-        ledger = _text(fields, "ledger") if fields.get("ledger") else _text(fields, "name").rpartition(" -> ")[2]
+        built = {name: asked.operation(name, plain) for name, plain in operations.items()}
+        ledger = (
+            asked.text(fields, "ledger") if fields.get("ledger") else asked.text(fields, "name").rpartition(" -> ")[2]
+        )
         stub = self._world.stubs.setdefault(ledger, Stub(ledger))
         stub.operations.update(built)
         return stub
 
     def _close_link(self, fields: Fields) -> dict[str, Any]:
         self._link(fields).close()
-        del self._links[_text(fields, "name")]
+        del self._links[asked.text(fields, "name")]
         return {}
 
     def _set_upstream(self, fields: Fields) -> dict[str, Any]:
@@ -111,12 +118,12 @@ class Ops:
         if "upstream" not in fields:
             msg = "upstream: is needed: host:port or null"
             raise ChaosError(msg)
-        link.upstream = _upstream(fields)
+        link.upstream = asked.upstream(fields)
         link.refresh()
         return {"port": link.port, "listening": link.listening}
 
     def _link(self, fields: Fields) -> Link:
-        name = _text(fields, "name")
+        name = asked.text(fields, "name")
         if name not in self._links:
             msg = f"name={name!r}: no such link is open; open: {', '.join(sorted(self._links)) or 'none'}"
             raise ChaosError(msg)
@@ -125,11 +132,11 @@ class Ops:
     # rules
 
     def _install(self, fields: Fields) -> dict[str, Any]:
-        schedule, rules = _text(fields, "schedule"), fields.get("rules")
+        schedule, rules = asked.text(fields, "schedule"), fields.get("rules")
         if not isinstance(rules, list):
             msg = f"rules={rules!r:.80}: must be a list of rules"
             raise ChaosError(msg)
-        built = [_rule(plain) for plain in rules]
+        built = [asked.rule(plain) for plain in rules]
         for rule in built:
             kinds.check(rule, links=self._links)
         names = [rule.id for rule in built]
@@ -142,8 +149,8 @@ class Ops:
 
     def _uninstall(self, fields: Fields) -> dict[str, Any]:
         if fields.get("schedule") is not None:
-            return self._lifted(self._world.table.uninstall(schedule=_text(fields, "schedule")))
-        return self._lifted(self._world.table.uninstall(owner=_text(fields, "owner")))
+            return self._lifted(self._world.table.uninstall(schedule=asked.text(fields, "schedule")))
+        return self._lifted(self._world.table.uninstall(owner=asked.text(fields, "owner")))
 
     def _reset(self, fields: Fields) -> dict[str, Any]:
         del fields
@@ -153,6 +160,7 @@ class Ops:
         self._world.lift(lifted)
         for link in self._links.values():
             link.refresh()
+            link.strike()
         hits: dict[str, dict[str, Any]] = {}
         for active in lifted:
             hits[active.rule.id] = _merged(hits.get(active.rule.id), _hits(active))
@@ -183,7 +191,7 @@ class Ops:
         }
 
     def _release(self, fields: Fields) -> dict[str, Any]:
-        rule, attempt = _text(fields, "rule"), _text(fields, "attempt")
+        rule, attempt = asked.text(fields, "rule"), asked.text(fields, "attempt")
         if not self._world.release(rule, attempt):
             msg = f"rule={rule!r}, attempt={attempt!r}: no such request is held"
             raise ChaosError(msg)
@@ -229,51 +237,13 @@ class Ops:
         return {}
 
 
-def _text(fields: Fields, name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value:
-        msg = f"{name}={value!r:.80}: must be a non-empty string"
-        raise ChaosError(msg)
-    return value
-
-
-def _upstream(fields: Fields) -> tuple[str, int] | None:
-    return None if fields.get("upstream") is None else parse_upstream(_text(fields, "upstream"))
-
-
-def _identify(fields: Fields) -> dict[str, str]:
-    specs: object = fields.get("identify") or {}
-    if not isinstance(specs, dict) or not all(isinstance(spec, str) for spec in specs.values()):
-        msg = f"identify={specs!r:.80}: must be an object of operations to json:, header: or path: strings"
-        raise ChaosError(msg)
-    for operation, spec in specs.items():
-        identify.check(spec, where=f"identify[{operation!r}]")
-    return specs
-
-
-def _operation(name: str, plain: object) -> StubOperation:
-    built = from_json(StubOperation, plain)
-    for field in ("dedupe", "key", "marker", "amount_minor"):
-        if spec := getattr(built, field):
-            identify.check(str(spec), where=f"operations[{name!r}].{field}")
-    codes = (*range(17), 200) if name.startswith("/") else range(200, 600)
-    if built.status not in codes:
-        range_ = "a gRPC code from 0 to 16" if name.startswith("/") else "a whole number from 200 to 599"
-        msg = f"operations[{name!r}].status={built.status!r:.80}: must be {range_}"
-        raise ChaosError(msg)
-    return built
-
-
-def _rule(plain: object) -> WireRule:
-    try:
-        return from_json(WireRule, plain)
-    except (TypeError, AttributeError, ValueError) as wrong:
-        msg = f"rule {plain!r:.120}: {wrong}"
-        raise ChaosError(msg) from wrong
-
-
 def _hits(active: Active) -> dict[str, Any]:
-    return {"hits": active.hits, "first_ns": active.first_ns, "last_ns": active.last_ns}
+    return {
+        "hits": active.hits,
+        "first_ns": active.first_ns,
+        "last_ns": active.last_ns,
+        **({"bytes": active.bytes} if active.bytes else {}),
+    }
 
 
 def _merged(former: dict[str, Any] | None, hits: dict[str, Any]) -> dict[str, Any]:
@@ -281,6 +251,7 @@ def _merged(former: dict[str, Any] | None, hits: dict[str, Any]) -> dict[str, An
     if former is None or not former["hits"]:
         return hits
     return {
+        **hits,
         "hits": former["hits"] + hits["hits"],
         "first_ns": min(former["first_ns"], hits["first_ns"] or former["first_ns"]),
         "last_ns": max(former["last_ns"], hits["last_ns"] or former["last_ns"]),

@@ -27,6 +27,8 @@ class Active:
     first_ns: int | None = None
     last_ns: int | None = None
     lifted: bool = False
+    bytes: int = 0
+    """How many bytes a byte fault acted on; its hits are connections."""
     by_op: dict[str, int] = field(default_factory=dict)
 
     def hit(self, at_ns: int) -> None:
@@ -34,6 +36,11 @@ class Active:
         self.hits += 1
         self.first_ns = at_ns if self.first_ns is None else self.first_ns
         self.last_ns = at_ns
+
+    def touch(self, at_ns: int, size: int) -> None:
+        """Count bytes that a byte fault acts on, on a connection that it has hit."""
+        self.bytes += size
+        self.last_ns = max(self.last_ns or 0, at_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +194,11 @@ class Table:
         if self._log is not None:
             self._log(Decision(active, op_key, ordinal, hit, drawn, delay_s))
         return Step(active=active, delay_s=delay_s) if hit else None
+
+    def draws(self, active: Active, about: str) -> Callable[[int], float]:
+        """Give the draws of a rule about something: a number in [0, 1) for each number, the same for the same seed."""
+        start = f"{self._seed}|{active.rule.link}|{active.rule.id}|{about}"
+        return lambda number: draw(f"{start}|{number}")
 
     def _delay_s(self, active: Active, op_key: str, ordinal: int) -> float | None:
         params = active.rule.params

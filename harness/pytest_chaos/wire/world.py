@@ -26,6 +26,8 @@ class World:
         self.stubs: dict[str, Stub] = {}
         self.open: dict[str, Record] = {}
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
+        self.ended: Callable[[Record], None] = lambda _: None
+        """Told of each attempt that ends on a link with rules."""
         self.started_ns = self.now()
         self._attempts = itertools.count(1)
         self._connections = itertools.count(1)
@@ -61,6 +63,8 @@ class World:
         record.ended_ns = at_ns or self.now()
         record.error, record.closed_by = error, closed_by
         self.append(record)
+        if self.table.watched(record.link):
+            self.ended(record)
 
     def discard(self, record: Record) -> None:
         """Forget an attempt that was never made."""

@@ -27,6 +27,7 @@ from pytest_chaos.model.topology import Http, Service, Stub, Tcp
 from pytest_chaos.runtimes.containers import labels, leftovers
 from tests.conformance.runtimes import boxes, kit
 from tests.conformance.runtimes.boxes import IMAGE, SERVICE, of_run, service, spec_of
+from tests.conformance.wire.conftest import packets_can_be_seen
 
 WHY = boxes.missing()
 pytestmark = pytest.mark.skipif(bool(WHY), reason=WHY)
@@ -61,6 +62,24 @@ def test_every_node_is_a_container_that_carries_the_runs_label(up: Up) -> None:
     assert all(len(parts[node]["container"]) == 64 for node in ("front", "back", "toxiproxy"))
     assert parts["wire"]["runtime"] == "processes"
     assert parts["toxiproxy"]["version"] == "2.12.0"
+
+
+@pytest.mark.skipif(not packets_can_be_seen(), reason="no right to see packets (CAP_NET_RAW)")
+def test_what_a_container_was_refused_is_counted_once(up: Up) -> None:
+    client, state = up
+    client.install(kit.schedule(kit.rule("refuse", "front -> back")))
+    assert "refused" in kit.get(state.links["test -> front"], "/ask")
+    (record,) = client.uninstall("s1")
+    assert record.hits == 1
+    assert kit.get(state.links["test -> front"], "/ask").startswith("via hello")
+
+
+def test_a_containers_handshake_is_held(up: Up) -> None:
+    client, state = up
+    client.install(kit.schedule(kit.rule("hold_connect", "front -> back", ms=60_000)))
+    assert kit.get(state.links["test -> front"], "/ask", timeout_s=0.7) == "TimeoutError"
+    (record,) = client.uninstall("s1")
+    assert record.hits >= 1
 
 
 def test_links_are_on_the_gateway_alone(up: Up) -> None:

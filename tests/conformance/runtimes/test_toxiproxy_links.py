@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_chaos.errors import FaultError
 from pytest_chaos.keeper.client import KeeperClient, StackState
 from pytest_chaos.model.fault import ByteFault, Installed
 from pytest_chaos.model.plan import StackSpec
@@ -68,9 +67,15 @@ def test_a_toxic_that_nothing_went_through_has_no_hit(stack: tuple[KeeperClient,
     assert client.uninstall("s1")[0].hits == 0
 
 
-def test_a_toxic_on_another_link_is_refused_with_what_to_do(stack: tuple[KeeperClient, StackState]) -> None:
-    with pytest.raises(FaultError, match=r"name it in Topology\(..., toxiproxy=\['test -> front'\]\)"):
-        stack[0].install(kit.schedule(toxic("test -> front", "latency", latency=1)))
+def test_a_toxic_on_another_link_is_carried_out_by_wire(stack: tuple[KeeperClient, StackState]) -> None:
+    client, state = stack
+    client.install(kit.schedule(toxic("test -> front", "latency", latency=300)))
+    began = time.monotonic()
+    kit.get(state.links["test -> front"], "/ask")
+    assert time.monotonic() - began >= 0.3
+    (record,) = client.uninstall("s1")
+    assert (record.engine, record.hits) == ("wire", 1)
+    assert record.proof.startswith("wire's latency acted on 1 connections and ")
 
 
 def test_a_restarted_callee_is_reached_through_it_again(stack: tuple[KeeperClient, StackState]) -> None:

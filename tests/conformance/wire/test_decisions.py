@@ -19,9 +19,7 @@ RULES = [
 def run(wire, base, order):
     """Drive every operation (a try after the other) by parallel clients in an order of their own; give the log."""
     fault = {"link": "orders -> payments", "operation": ""}
-    wire.do(
-        "install", schedule="s", owner="t", rules=[{**fault, "fault": f"f-{one['id']}", **one} for one in RULES]
-    )
+    wire.do("install", schedule="s", owner="t", rules=[{**fault, "fault": f"f-{one['id']}", **one} for one in RULES])
     begun = len(wire.rows("d"))
 
     async def drive():

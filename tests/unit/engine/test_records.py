@@ -9,10 +9,13 @@ import pytest
 
 from pytest_chaos.engine import journal, spool
 from pytest_chaos.engine.identity import Identities
+from pytest_chaos.engine.recorder import with_refused_calls
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.codec import to_json
+from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.journal import EndRecord, UndoRecord
+from pytest_chaos.model.op import Op
 
 ATTEMPT = Attempt(
     id="a1", link="a -> b", connection="c1", reused=True, protocol="http/1.1", connected_ns=1, started_ns=2, status=200
@@ -62,3 +65,41 @@ def test_identities_repeat_with_seed_and_test_and_differ_otherwise() -> None:
     assert not other.next().correlation_id.startswith(one.prefix)
     assert len({identity.trace_id for identity in first} | {identity.span_id for identity in first}) == 6
     assert all(len(identity.trace_id) == 32 and len(identity.span_id) == 16 for identity in first)
+
+
+def refusal(**fields: object) -> FaultRecord:
+    known = {"id": "f1", "kind": "Refuse", "target": "test -> a", "installed_ns": 100, "lifted_ns": 200}
+    return FaultRecord(**{**known, **fields})  # type: ignore[arg-type]
+
+
+def call(**fields: object) -> Op:
+    known = {"id": "o1", "link": "test -> a", "operation": "GET /", "invoked_ns": 110, "completed_ns": 120}
+    error = "ConnectError: [Errno 111] Connection refused"
+    return Op(**{**known, "error": error, **fields})  # type: ignore[arg-type]
+
+
+def test_a_call_of_the_driver_that_was_refused_proves_the_refusal() -> None:
+    found = with_refused_calls(refusal(), [call(), call(id="o2", completed_ns=130)])
+    assert (found.hits, found.first_hit_ns, found.last_hit_ns) == (2, 120, 130)
+    assert found.proof == "2 of the driver's own calls on test -> a were refused"
+
+
+@pytest.mark.parametrize(
+    ("fault", "op"),
+    [
+        ({"kind": "AcceptClose"}, {}),
+        ({"target": "test -> b"}, {}),
+        ({"installed_ns": 115}, {}),
+        ({"lifted_ns": 119}, {}),
+        ({}, {"error": "ConnectTimeout: timed out"}),
+        ({}, {"error": "UNAVAILABLE: last error: Connection refused"}),
+        ({}, {"completed_ns": None, "error": ""}),
+    ],
+)
+def test_nothing_else_proves_one(fault: dict[str, object], op: dict[str, object]) -> None:
+    assert with_refused_calls(refusal(**fault), [call(**op)]).hits == 0
+
+
+def test_what_was_counted_otherwise_stays() -> None:
+    known = refusal(hits=7, proof="seen")
+    assert with_refused_calls(known, [call()]) is known

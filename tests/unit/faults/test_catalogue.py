@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.faults import catalogue
-from pytest_chaos.model.fault import Fault, NodeAction, When, Whom, WireRule
+from pytest_chaos.injectors.wire import byte_rule
+from pytest_chaos.model.fault import ByteFault, Fault, NodeAction, When, Whom, WireRule
 from pytest_chaos.testing.strategies import LINKS, NODES, faults
+from pytest_chaos.wire import kinds
 
 LINK = "orders -> payments"
+
 
 def make(name: str, *args: Any, **kwargs: Any) -> Fault:
     kind: Any = catalogue.get(name)
@@ -100,6 +103,24 @@ def test_a_fault_is_a_value_and_a_target_that_is_none_is_refused_by_name(name: s
         ("Latency", (LINK, -1), {}, "ms=-1"),
         ("Latency", (LINK, 1.5), {}, "whole number"),
         ("Latency", (LINK, 5), {"stream": "sideways"}, "stream='sideways'"),
+        ("Latency", (LINK, 5), {"distribution": "pareto"}, "distribution='pareto'"),
+        ("Latency", (LINK, "p50 20"), {}, "ms='p50 20'.*p99 2 s"),
+        ("Latency", (LINK, "p50 20 ms, p99 2 ms"), {}, "percentiles that rise"),
+        ("Latency", (LINK, "p0 20 ms"), {}, "percentiles that rise"),
+        ("Latency", (LINK, "p50 20 ms, p50 30 ms"), {}, "percentiles that rise"),
+        ("Latency", (LINK, "p99 700 s"), {}, "up to 600 s"),
+        ("Latency", (LINK, "p99 1 s"), {"jitter_ms": 5}, "jitter_ms=5"),
+        ("Blackhole", (LINK,), {"stream": "sideways"}, "stream='sideways'.*'both'"),
+        ("CloseAfter", (LINK,), {}, "give one of ms, bytes and requests"),
+        ("CloseAfter", (LINK,), {"ms": 5, "bytes": 5}, "ms, bytes: give one"),
+        ("CloseAfter", (LINK,), {"requests": 0}, "requests=0.*1 to 1000000"),
+        ("CloseAfter", (LINK,), {"bytes": 1.5}, "bytes=1.5.*whole number"),
+        ("HalfOpen", (LINK,), {"gone": "me"}, "gone='me'.*'caller'"),
+        ("HalfOpen", (LINK,), {"then": "eof"}, "then='eof'"),
+        ("ResetConnections", (LINK,), {"which": "old"}, "which='old'.*'both'"),
+        ("SlowConnect", (LINK, 5), {"at": "dns"}, "at='dns'.*'handshake'"),
+        ("Corrupt", (LINK,), {}, "give one"),
+        ("Corrupt", (LINK,), {"at": 0}, "at=0"),
         ("Bandwidth", (LINK, 0), {}, "Blackhole"),
         ("Slicer", (LINK, 0), {}, "average=0"),
         ("Slicer", (LINK, 5), {"variation": 5}, "variation=5"),
@@ -114,6 +135,25 @@ def test_a_value_out_of_range_is_refused_with_field_value_and_range(
 ) -> None:
     with pytest.raises(FaultError, match=says):
         make(name, *args, **kwargs)
+
+
+def test_percentiles_and_both_directions_are_compiled() -> None:
+    (curve,) = make("Latency", LINK, "p50 20 ms, p99.9 2 s").actions("f1")
+    assert isinstance(curve, ByteFault)
+    assert curve.attributes == {"distribution": "percentiles", "percentiles": {"50": 20, "99.9": 2000}}
+    both = make("Blackhole", LINK, stream="both").actions("f1")
+    assert [one.stream for one in both if isinstance(one, ByteFault)] == ["upstream", "downstream"]
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+@settings(max_examples=20)
+@given(data=st.data())
+def test_what_a_fault_compiles_to_is_what_wire_carries_out(name: str, data: st.DataObject) -> None:
+    for action in data.draw(faults(name)).actions("f1"):
+        if isinstance(action, ByteFault):
+            kinds.check(byte_rule(action), links=LINKS)
+        elif isinstance(action, WireRule):
+            kinds.check(action, links=LINKS)
 
 
 def test_fail_first_and_fail_kth_say_which_requests_are_hit() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pytest_chaos.errors import FaultError
 from pytest_chaos.model.fault import WireRule
 from pytest_chaos.wire.kinds import KINDS, check, phase_of
+from pytest_chaos.wire.toxic_kinds import BOUNDS
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -21,6 +22,13 @@ GOOD = {
     "answer_lost": {"how": "hang"}, "truncate": {"bytes": 0}, "point": {"phase": "before_send", "node_action": "f1.2"},
     "grpc_abort": {"code": 14, "messages": 0, "at": "request"}, "header": {"name": "x-a", "value": None},
     "wrong_length": {"by": -1}, "stall": {"bytes": 0, "ms": None}, "deliver_twice": {"ms": 0}, "deliver_late": {},
+    "bytes.latency": {"distribution": "percentiles", "percentiles": {"50": 20, "99": 2000}},
+    "bytes.bandwidth": {"rate": 1}, "bytes.slow_close": {"delay": 1},
+    "bytes.timeout": {"timeout": 0, "stream": "upstream"}, "bytes.reset_peer": {"timeout": 0},
+    "bytes.slicer": {"average_size": 2, "size_variation": 1},
+    "bytes.limit_data": {"bytes": 1}, "bytes.corrupt": {"one_in": 9}, "bytes.close_after": {"ms": 1},
+    "bytes.half_open": {"then": "reset"}, "hold_connect": {"ms": 1}, "reset_connections": {"which": "open"},
+    "close_after_requests": {"requests": 1},
 }  # fmt: skip
 
 
@@ -42,9 +50,10 @@ def test_whatever_stands_in_the_params_is_either_placed_or_refused_by_name(kind,
     except FaultError as wrong:
         said = str(wrong)
     if said:
-        assert any(name in said for name in (*params, *KINDS[kind].params))
+        known = (*params, *KINDS[kind].params, *BOUNDS.get(kind.removeprefix("bytes."), ()))
+        assert any(name in said for name in known)
     else:
-        assert phase_of(wanted) in {"listener", "connection", "request", "response"}
+        assert phase_of(wanted) in {"listener", "connection", "request", "response", "bytes", "standing"}
 
 
 @pytest.mark.parametrize(

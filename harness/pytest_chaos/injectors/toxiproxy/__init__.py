@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_chaos.injectors.toxiproxy.client import ToxiproxyClient, ToxiproxyError, Wedged
+from pytest_chaos.injectors.toxiproxy.client import ToxiproxyClient, ToxiproxyError, Wedged, knows
 from pytest_chaos.injectors.toxiproxy.engine import Restart, ToxicStep, Toxiproxy
 from pytest_chaos.injectors.toxiproxy.evidence import Traffic, hits_in
 from pytest_chaos.parts import toxiproxy as part
@@ -25,6 +25,7 @@ __all__ = [
     "Wedged",
     "container_plan",
     "hits_in",
+    "knows",
     "server_plan",
 ]
 

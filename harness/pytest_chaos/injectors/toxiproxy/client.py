@@ -110,6 +110,11 @@ def check(toxic: str, attributes: Mapping[str, object], *, toxicity: float = 1.0
         raise FaultError(msg)
 
 
+def knows(toxic: str, attributes: Mapping[str, object]) -> bool:
+    """Whether Toxiproxy has words for this toxic and all its attributes."""
+    return toxic in _BOUNDS and attributes.keys() <= _BOUNDS[toxic].keys()
+
+
 class ToxiproxyClient:
     """Speaks to the server at ``host:port``.
 
