@@ -39,7 +39,7 @@ class Link:
     ) -> None:
         self.name, self.stub, self.identify, self.handle = name, stub, dict(identify), handle
         self.opaque: dict[str, int] = {}
-        """Connections that could not be read as the link's protocol, by the reason why."""
+        """How many connections could not be read, by the reason why."""
         self.upstream: tuple[str, int] | None = None
         self.connections: set[Connection] = set()
         self._world = world
@@ -52,6 +52,10 @@ class Link:
         self._connects = Connects(world, self)
         self._known: set[Active] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def saw_opaque(self, reason: str) -> None:
+        """Count a connection of which only bytes can be seen."""
+        self.opaque[reason] = self.opaque.get(reason, 0) + 1
 
     @property
     def listening(self) -> bool:
