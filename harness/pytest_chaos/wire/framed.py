@@ -112,7 +112,7 @@ class Framed(Handler):
                 operation=call.operation,
                 headers=call.headers,
                 protocol=self._reader.name,
-                op_key=op_key(call.headers),
+                op_key=op_key(dict(call.headers)),
                 named=call.background or call.by == "callee",
                 answered=call.answered,
             )
@@ -268,7 +268,7 @@ class Framed(Handler):
         self._caller_way.let_go()
         self._callee_way.let_go()
         self._end_all("opaque", "wire")
-        self.link.opaque[reason] = self.link.opaque.get(reason, 0) + 1
+        self.link.saw_opaque(reason)
         handler = self.connection.handler = Tcp(self.connection, opaque=reason)
         if caller:
             handler.from_caller(caller)
