@@ -109,6 +109,13 @@ class Raw:
             said += frame.marshal(body.ContentBody(data), channel)
         self.send(said)
 
+    def large(self, queue, parts):
+        """Publish one message whose body comes in so many frames."""
+        publish = commands.Basic.Publish(exchange="", routing_key=queue)
+        head = header.ContentHeader(body_size=sum(map(len, parts)), properties=commands.Basic.Properties())
+        said = [publish, head, *map(body.ContentBody, parts)]
+        self.send(b"".join(frame.marshal(one, 1) for one in said))
+
     def next(self, timeout_s=WAIT_S):
         """Give the next frame and its channel; raise Closed, or TimeoutError after ``timeout_s``."""
         self._sock.settimeout(timeout_s)
