@@ -151,6 +151,7 @@ class Exchange(ABC):
                     await self._let_by(step, request=True)
             if self.ended or _is_last(step):
                 return
+        self._task = None  # a stub answers within go_on, and the answer's steps must find nothing being played
         self.go_on()
 
     async def _after(self) -> None:
