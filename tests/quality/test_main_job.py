@@ -29,6 +29,7 @@ PROMISED = {
     "test_redis.py": {"D1"},
     "test_fire_and_forget.py": {"N1", "N2", "L1"},
     "test_bytes.py": {"T2"},
+    "test_redelivery.py": {"I1"},
 }
 MOST_S = 400
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pytest_chaos.wire.record import Record
 from pytest_chaos.wire.replay import Copy, replay
 from pytest_chaos.wire.stub import Answer, make_answer
-from pytest_chaos.wire.table import Plan, Step
+from pytest_chaos.wire.table import NOTHING, Plan, Step
 from pytest_chaos.wire.world import World
 
 How = Literal["reset", "close"]
@@ -37,7 +37,7 @@ class Exchange(ABC):
         """False when nothing of the callee's answer will be given to the caller, unless the rule is lifted before."""
         self.needs = _needed(response) if response else None
         """How many bytes of the answer's body the steps need, once its head is here; None: the whole answer."""
-        self.keeps = any(step.kind in _REPLAYS for step in (*plan.request, *response))
+        self.keeps = plan is not NOTHING and any(step.kind in _REPLAYS for step in (*plan.request, *response))
         """Whether the request is kept to be delivered by wire itself."""
         self.dropped = False
         """Whether part of that answer has been thrown away already, so that it cannot be given any more."""
@@ -151,6 +151,7 @@ class Exchange(ABC):
                     await self._let_by(step, request=True)
             if self.ended or _is_last(step):
                 return
+        self._task = None  # a stub answers within go_on, and the answer's steps must find nothing being played
         self.go_on()
 
     async def _after(self) -> None:

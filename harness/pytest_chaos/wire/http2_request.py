@@ -118,7 +118,7 @@ class Http2Request(Exchange):
                 self._forward(part, number)
             else:
                 http.to_callee.append(http.callee_writer.frames(number, part, end=True))
-        if self.busy:
+        if self.plan.request:  # no frame of the caller is being read: nobody else sends it
             http.flush()
 
     def _forward(self, frame: Frame, number: int) -> None:

@@ -103,7 +103,7 @@ def test_an_ordered_end_keeps_what_was_recorded(wire, callee, end):
     port = wire.link(callee.address)
     wire.rule("hold", ms=None)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"http://127.0.0.1:{port}/", timeout=0.1)
+        httpx.get(f"http://127.0.0.1:{port}/", timeout=0.7)
     if end == "quit":
         wire.do("quit")
     else:

@@ -9,6 +9,10 @@ import threading
 import httpx
 import pytest
 
+HOLDS = [
+    {"id": "a", "kind": "latency", "params": {"ms": 20}},
+    {"id": "b", "kind": "hold", "params": {"ms": 20}},
+]
 CHARGE = {
     "status": 201,
     "body": {"id": "ch-{seq}"},
@@ -126,3 +130,10 @@ def test_a_thousand_pipelined_requests_are_answered(wire, base, raw):
     while got.count(b"200 OK") < 2000:
         got += sock.recv(1 << 20)
     assert len(wire.attempts(2000)) == 2000
+
+
+def test_a_stubs_request_and_answer_may_both_be_held(wire, base):
+    rules = [{**one, "fault": "f", "link": "payments -> acquirer"} for one in HOLDS]
+    wire.do("install", schedule="s", owner="t", rules=rules)
+    assert httpx.post(base + "/charges", json={}, timeout=5).status_code == 201
+    assert {row["hits"] for row in wire.lift().values()} == {1}
