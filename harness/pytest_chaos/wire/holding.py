@@ -44,6 +44,7 @@ class Connects:
 
     def refresh(self, listener: socket.socket) -> None:
         """Begin or end, as the rules and the time demand. Raises OSError."""
+        self._count()
         now = asyncio.get_running_loop().time()
         holding = [one for one in self._world.table.active(self._link.name) if one.rule.kind == "hold_connect"]
         self._until = {one: self._until.get(one, now + one.rule.params["ms"] / 1000) for one in holding}
@@ -82,7 +83,6 @@ class Connects:
 
     def _look(self) -> None:
         if self._listener is not None:
-            self._count()
             self._timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
             self.refresh(self._listener)
 

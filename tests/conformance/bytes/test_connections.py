@@ -155,3 +155,14 @@ def test_open_connections_that_a_refusing_link_resets_count_once_each(wire_link)
     assert ending(caller) == "reset"
     assert ending(callee) == "reset"
     assert hits(wire_link)["hits"] == 1
+
+
+@pytest.mark.skipif(not packets_can_be_seen(), reason="no right to see packets (CAP_NET_RAW)")
+def test_each_refusal_is_counted_by_the_fault_that_was_in_force_then(wire_link):
+    for times in (1, 2):
+        install(wire_link, "refuse")
+        for _ in range(times):
+            with pytest.raises(ConnectionRefusedError):
+                connect(wire_link)
+        assert hits(wire_link)["hits"] == times
+    assert len(wire_link.wire.rows("h")) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 from tests.conformance.bytes.kit import NAME, ending, take
@@ -71,11 +72,30 @@ def test_an_attempt_says_how_a_byte_fault_ended_it(wire_link):
 def test_a_connection_that_waits_behind_a_fault_is_not_left_behind(wire_link):
     caller, callee = wire_link.spoken()
     wire_link.install("latency", "upstream", latency=300)
+    callee.shutdown(socket.SHUT_WR)
+    assert ending(caller) == "eof"
     caller.sendall(b"last words")
     caller.close()
     assert take(callee, 100) == b"last words"
     assert ending(callee) == "eof"
     callee.close()
+    deadline = time.monotonic() + 5
+    while wire_link.wire.do("stats")["connections"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert wire_link.wire.do("stats")["connections"] == 0
+
+
+def test_a_connection_whose_last_words_a_blackhole_took_is_ended_when_it_is_lifted(wire_link):
+    caller, callee = wire_link.spoken()
+    wire_link.install("timeout", "upstream", timeout=0)
+    callee.shutdown(socket.SHUT_WR)
+    assert ending(caller) == "eof"
+    caller.sendall(b"last words")
+    caller.close()
+    assert ending(callee, 0.3) == "open"
+    assert wire_link.wire.do("stats")["connections"] == 1
+    wire_link.lift()
+    assert ending(callee) == "eof"
     deadline = time.monotonic() + 5
     while wire_link.wire.do("stats")["connections"] and time.monotonic() < deadline:
         time.sleep(0.01)
