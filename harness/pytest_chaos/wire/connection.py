@@ -77,7 +77,7 @@ class Connection:
         self.callee = End(self) if link.stub is None else None
         if self.callee is not None:
             self.caller.peer, self.callee.peer = self.callee, self.caller
-        self.handler: Handler = Sniffer(self)
+        self.handler = Sniffer(self) if link.handle is None else link.handle(self)
         self._sock = sock
         self._over = False
         self._tasks: set[asyncio.Task[None]] = set()

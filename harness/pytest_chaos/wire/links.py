@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pytest_chaos.errors import ChaosError
-from pytest_chaos.wire.connection import Connection
+from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.ends import close_socket, reset_socket
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Step
@@ -25,8 +25,19 @@ class Link:
     Its port is held by a bound socket that never listens, so that a closed link refuses and nobody else gets the port.
     """
 
-    def __init__(self, world: World, *, name: str, host: str, identify: Mapping[str, str], stub: Stub | None) -> None:
-        self.name, self.stub, self.identify = name, stub, dict(identify)
+    def __init__(
+        self,
+        world: World,
+        *,
+        name: str,
+        host: str,
+        identify: Mapping[str, str],
+        stub: Stub | None,
+        handle: Callable[[Connection], Handler] | None = None,
+    ) -> None:
+        self.name, self.stub, self.identify, self.handle = name, stub, dict(identify), handle
+        self.opaque: dict[str, int] = {}
+        """Connections that could not be read as the link's protocol, by the reason why."""
         self.upstream: tuple[str, int] | None = None
         self.connections: set[Connection] = set()
         self._world = world

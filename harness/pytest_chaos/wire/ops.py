@@ -11,6 +11,7 @@ from pytest_chaos.model.fault import WireRule
 from pytest_chaos.model.plan import StubOperation
 from pytest_chaos.wire import identify, kinds
 from pytest_chaos.wire.links import Link, parse_upstream
+from pytest_chaos.wire.readers import handler_of
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Active
 from pytest_chaos.wire.world import World
@@ -69,8 +70,12 @@ class Ops:
             raise ChaosError(msg)
         specs = _identify(fields)
         upstream = _upstream(fields)
+        handle = handler_of(fields.get("protocol"))
+        if handle is not None and fields.get("operations") is not None:
+            msg = f"protocol={fields['protocol']!r}: must be null where there are operations: a stub speaks HTTP"
+            raise ChaosError(msg)
         stub = self._stub(fields)
-        link = Link(self._world, name=name, host=host, identify=specs, stub=stub)
+        link = Link(self._world, name=name, host=host, identify=specs, stub=stub, handle=handle)
         link.upstream = upstream
         try:
             link.refresh()
@@ -214,6 +219,7 @@ class Ops:
             "connections": connections,
             "open": len(world.open),
             "rules": len(world.table.active()),
+            "opaque": {link.name: link.opaque for link in self._links.values() if link.opaque},
             "up_s": (world.now() - world.started_ns) / 1e9,
         }
 

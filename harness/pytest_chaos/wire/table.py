@@ -42,6 +42,10 @@ class Facts:
     headers: Mapping[str, str] = field(default_factory=dict)
     protocol: str = "http/1.1"
     op_key: str = ""
+    named: bool = False
+    """Whether only rules that name its operation are about it: a poll, a heartbeat, a message that the callee sends."""
+    answered: bool = True
+    """Whether there will be an answer that something can happen to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,9 @@ class Plan:
 NOTHING = Plan()
 TCP_KINDS = frozenset({"reset", "hold", "latency", "truncate", "point"})
 """What can be done to a connection whose protocol wire does not read."""
+FRAMED = frozenset({"amqp", "kafka", "resp"})
+FRAME_KINDS = TCP_KINDS | {"answer_lost"}
+"""What can be done to a call of a broker's protocol."""
 
 
 class Table:
@@ -167,13 +174,23 @@ def matches(rule: WireRule, facts: Facts) -> bool:
         facts.protocol == "tcp" and rule.kind not in TCP_KINDS
     ):
         return False
+    if facts.protocol in FRAMED and not _matches_call(rule, facts):
+        return False
     if rule.operation and not pattern(rule.operation).fullmatch(facts.operation):
         return False
     return all(facts.headers.get(name.lower()) == value for name, value in rule.headers.items())
 
 
+def _matches_call(rule: WireRule, facts: Facts) -> bool:
+    """Whether a rule can act on a broker's call, and is about it where it must be named."""
+    if rule.kind not in FRAME_KINDS or (facts.named and not rule.operation):
+        return False
+    return facts.answered or phase_of(rule) != "response"
+
+
 @functools.lru_cache(maxsize=1024)
 def pattern(operation: str) -> re.Pattern[str]:
-    """Compile an operation pattern: ``*`` matches within a path segment, ``**`` anything."""
-    parts = re.split(r"(\*\*|\*)", operation)
-    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts), re.DOTALL)
+    """Compile an operation pattern: ``*`` is anything within a path segment, ``**`` anything, `` | `` means or."""
+    parts = re.split(r"(\*\*|\*| \| )", operation)
+    known = {"**": ".*", "*": "[^/]*", " | ": "|"}
+    return re.compile("".join(known.get(part, re.escape(part)) for part in parts), re.DOTALL)

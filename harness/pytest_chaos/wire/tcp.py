@@ -15,10 +15,11 @@ _HELD_LIMIT = 256 * 1024
 
 
 class Tcp(Handler):
-    """Relays a connection; the attempt begins with its first byte."""
+    """Relays a connection; the attempt begins with its first byte. ``opaque`` is why nothing in it can be read."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, opaque: str = "") -> None:
         super().__init__(connection)
+        self._opaque = opaque
         self._exchange: TcpExchange | None = None
 
     def from_caller(self, data: bytes) -> None:
@@ -59,6 +60,8 @@ class Tcp(Handler):
                 connected_ns=connection.connected_ns,
                 started_ns=world.now(),
             )
+            if self._opaque:
+                record.request_headers = {"opaque": self._opaque}
             plan = world.table.decide(link, Facts(protocol="tcp")) if world.table.watched(link) else NOTHING
             self._exchange = TcpExchange(connection, record, plan)
             self._exchange.start()

@@ -1,0 +1,28 @@
+"""The protocols that wire reads frame by frame, by name. One line here and a file make another one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from pytest_chaos.errors import ChaosError
+from pytest_chaos.wire.connection import Connection, Handler
+from pytest_chaos.wire.reader import Reader
+
+_HOMES = {"resp": ("pytest_chaos.wire.resp", "RespReader")}
+"""Module and class of each reader; the class is called without arguments, once for each connection."""
+PROTOCOLS = tuple(_HOMES)
+
+
+def handler_of(protocol: object) -> Callable[[Connection], Handler] | None:
+    """Give what handles a protocol's connections, None where none is named; raise ChaosError naming those there are."""
+    if protocol is None or protocol == "":
+        return None
+    home = _HOMES.get(protocol) if isinstance(protocol, str) else None
+    if home is None:
+        msg = f"protocol={protocol!r:.80}: must be one of {', '.join(PROTOCOLS)}, or null: found out by the first bytes"
+        raise ChaosError(msg)
+    from pytest_chaos.wire.framed import Framed  # noqa: PLC0415 - on first use, as the reader
+
+    make: Callable[[], Reader] = getattr(importlib.import_module(home[0]), home[1])
+    return lambda connection: Framed(connection, make())
