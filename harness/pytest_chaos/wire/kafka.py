@@ -8,25 +8,20 @@ like only the request tells.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_chaos.wire.kafka_addresses import Advertised
 from pytest_chaos.wire.kafka_api import PRODUCE, SASL_HANDSHAKE, Shape, error_name, shape
+from pytest_chaos.wire.kafka_cutter import Cut, Cutter, hash_of
 from pytest_chaos.wire.kafka_layout import Cursor, Seen, Short, walk
 from pytest_chaos.wire.kafka_records import identity
 from pytest_chaos.wire.reader import BadFrame, Call, Frame, Side
 
-COLLECTED = 2**20
-"""Frames of up to so many bytes are collected and given whole; larger ones in parts, as they come."""
-HEAD = 64 * 1024
-"""So many bytes of a larger frame are collected to read what it is."""
-LARGEST = 2**28
-"""No frame is larger, by default Kafka takes 100 MiB; what seems to be is TLS, HTTP or noise."""
+if TYPE_CHECKING:
+    from pytest_chaos.wire.links import Link
 
-_PREFIX = 4
 _REQUEST_HEAD, _ANSWER_HEAD = 8, 4
 _TOPICS_LIMIT = 10_000
 _OPEN_LIMIT = 10_000
@@ -41,34 +36,32 @@ class _Asked(NamedTuple):
     shape: Shape
 
 
-class _Read(NamedTuple):
-    """What the beginning of a frame, or all of it, is; ``hash_from``: where its hash begins, 0: it has none."""
-
-    frame: Frame
-    hash_from: int = 0
-
-
 class KafkaReader:
     """Reads one connection to a Kafka.
 
     ``topics``: the names of topics by their ids, as far as Metadata answers told them; readers of one broker's
     connections may share it, since newer requests name topics by id and the Metadata came on another connection.
-    ``advertise``: what the broker is called towards these clients; the answers that name it are the only frames whose
-    bytes are changed. Raises ChaosError when that is no mapping of brokers to addresses.
+    ``advertised``: what brokers are called towards these clients; the answers that name them are the only frames whose
+    bytes are changed.
     """
 
     name = "kafka"
     in_order = True
 
-    def __init__(self, *, topics: dict[bytes, str] | None = None, advertise: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, topics: dict[bytes, str] | None = None, advertised: Advertised | None = None) -> None:
         self.split_acks = False
         self._topics = {} if topics is None else topics
-        self._advertised = Advertised(advertise) if advertise else None
+        self._advertised = advertised
         self._asked: deque[_Asked] = deque()
         self._calls = 0
         self._raw_next = False
-        self._caller = _Cutter(_REQUEST_HEAD, self._request)
-        self._callee = _Cutter(_ANSWER_HEAD, self._answer)
+        self._caller = Cutter(_REQUEST_HEAD, self._request)
+        self._callee = Cutter(_ANSWER_HEAD, self._answer)
+
+    @classmethod
+    def of_link(cls, link: Link) -> KafkaReader:
+        """Give the reader of a new connection of a link, with what the link is told to advertise."""
+        return cls(topics=link.topics, advertised=link.advertised)
 
     def from_caller(self, data: bytes) -> list[Frame]:
         """Take the caller's bytes; give the frames that are complete. Raises BadFrame; :meth:`unread` has the rest."""
@@ -82,7 +75,7 @@ class KafkaReader:
         """Give (and forget) the side's bytes that were taken and are in no frame yet."""
         return (self._caller if side == "caller" else self._callee).unread()
 
-    def _request(self, raw: bytes, *, whole: bool) -> _Read:
+    def _request(self, raw: bytes, *, whole: bool) -> Cut:
         if self._raw_next:
             msg = "SASL without Kafka's header"
             raise BadFrame(msg)
@@ -114,9 +107,9 @@ class KafkaReader:
             headers=headers,
             answered=answered,
             background=about.background,
-            body_hash=_hash(raw, hashed).hexdigest() if hashed and whole else "",
+            body_hash=hash_of(raw, hashed).hexdigest() if hashed and whole else "",
         )
-        return _Read(Frame(raw=raw, begins=call, more=not whole), hashed)
+        return Cut(Frame(raw=raw, begins=call, more=not whole), hashed)
 
     def _subject(self, about: Shape, raw: bytes, body_at: int) -> tuple[str, bool, Mapping[str, str]]:
         """Read what a request is about, whether it is answered, and whose the first record is.
@@ -141,7 +134,7 @@ class KafkaReader:
             pass
         return subject, answered, headers
 
-    def _answer(self, raw: bytes, *, whole: bool) -> _Read:
+    def _answer(self, raw: bytes, *, whole: bool) -> Cut:
         correlation = int.from_bytes(raw[4:8], "big", signed=True)
         if not self._asked or self._asked[0].correlation != correlation:
             msg = "an answer that nobody asked for"
@@ -152,13 +145,13 @@ class KafkaReader:
             try:
                 at = _body_of_answer(raw, flexible=about.flexible_answer)
             except Short:
-                return _Read(Frame(raw=raw, answers=(asked.call,), more=not whole))
+                return Cut(Frame(raw=raw, answers=(asked.call,), more=not whole))
             error = _error(about, raw, at)
             if about.topic_ids:
                 self._learn(about, raw, at)
             if self._advertised is not None:
                 raw = self._advertised.rewrite(about, raw, at)
-        return _Read(Frame(raw=raw, answers=(asked.call,), error=error, more=not whole))
+        return Cut(Frame(raw=raw, answers=(asked.call,), error=error, more=not whole))
 
     def _learn(self, about: Shape, raw: bytes, at: int) -> None:
         name = ""
@@ -169,80 +162,6 @@ class KafkaReader:
                 if len(self._topics) >= _TOPICS_LIMIT:
                     self._topics.clear()
                 self._topics[value] = name
-
-
-class _Cutter:
-    """Cuts one side's bytes into frames by their size; ``read`` tells what the beginning of one, or all of it, is."""
-
-    __slots__ = ("_buffer", "_hash", "_needed", "_passing", "_read", "_smallest")
-
-    def __init__(self, smallest: int, read: Callable[..., _Read]) -> None:
-        self._smallest, self._read = smallest, read
-        self._buffer = bytearray()
-        self._needed = _PREFIX
-        """So many bytes must be here before there is something to read."""
-        self._passing = 0
-        """So many bytes are still to come of a frame that is passed on in parts."""
-        self._hash: hashlib.blake2b | None = None
-
-    def cut(self, data: bytes) -> list[Frame]:
-        if self._buffer:
-            self._buffer += data
-            if len(self._buffer) < self._needed:
-                return []
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        passing = self._passing
-        try:
-            return self._frames(data)
-        except BadFrame:
-            self._buffer[:] = data
-            self._passing, self._needed = passing, _PREFIX
-            raise
-
-    def unread(self) -> bytes:
-        """Give (and forget) what is in no frame yet."""
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        self._needed = _PREFIX
-        return data
-
-    def _frames(self, data: bytes) -> list[Frame]:
-        frames: list[Frame] = []
-        at, end = 0, len(data)
-        if self._passing and end:
-            at = min(self._passing, end)
-            frames.append(self._part(data[:at]))
-        while end - at >= _PREFIX:
-            size = int.from_bytes(data[at : at + _PREFIX], "big", signed=True)
-            if not self._smallest <= size <= LARGEST:
-                raise BadFrame(_what(data[at : at + _PREFIX]))
-            whole = _PREFIX + size
-            if end - at >= whole:
-                raw = data if at == 0 and end == whole else data[at : at + whole]
-                frames.append(self._read(raw, whole=True).frame)
-                at += whole
-                continue
-            self._needed = whole if whole <= COLLECTED else HEAD
-            if end - at >= self._needed:
-                head, self._passing = data[at:], whole - (end - at)
-                read = self._read(head, whole=False)
-                self._hash = _hash(head, read.hash_from) if read.hash_from else None
-                frames.append(read.frame)
-                at = end
-            break
-        else:
-            self._needed = _PREFIX
-        self._buffer += data[at:]
-        return frames
-
-    def _part(self, data: bytes) -> Frame:
-        """Give the next part of a large frame; the last one has the hash of all of it."""
-        self._passing -= len(data)
-        if self._hash is not None:
-            self._hash.update(data)
-        more = self._passing > 0
-        return Frame(raw=data, more=more, body_hash="" if more or self._hash is None else self._hash.hexdigest())
 
 
 def _shown(topic_id: bytes) -> str:
@@ -283,13 +202,3 @@ def _leniently(seen: Iterator[Seen]) -> Iterator[Seen]:
         yield from seen
     except Short:
         return
-
-
-def _hash(raw: bytes, at: int) -> hashlib.blake2b:
-    return hashlib.blake2b(memoryview(raw)[at:], digest_size=8)
-
-
-def _what(prefix: bytes) -> str:
-    if prefix[:2] == b"\x16\x03":
-        return "TLS"
-    return "no Kafka request or answer"

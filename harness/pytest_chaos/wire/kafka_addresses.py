@@ -7,8 +7,6 @@ FindCoordinator and DescribeCluster, and where Produce, Fetch and the share grou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.kafka_api import Shape
 from pytest_chaos.wire.kafka_layout import Short, walk
@@ -21,12 +19,15 @@ class Advertised:
     """What each broker is called towards the clients of one link.
 
     ``mapping``: a node id (``"1"``), an address that the broker advertises (``"kafka-1:9092"``; wins over the id) or
-    ``"*"`` for every other one, to the ``host:port`` that clients are told. A broker that stands nowhere in it keeps
-    its address. Raises ChaosError for anything else.
+    ``"*"`` for every other one, to the ``host:port`` that clients are told; None means ``own``, the link's address. A
+    broker that stands nowhere in it keeps its address. Raises ChaosError for anything else.
     """
 
-    def __init__(self, mapping: Mapping[str, str]) -> None:
-        self._mapping = {_key(key): _address(key, value) for key, value in mapping.items()}
+    def __init__(self, mapping: object, *, own: str) -> None:
+        if not isinstance(mapping, dict):
+            msg = f"advertise={mapping!r:.80}: must be an object of brokers to addresses, or null"
+            raise ChaosError(msg)
+        self._mapping = {_key(key): _address(key, own if value is None else value) for key, value in mapping.items()}
 
     def rewrite(self, shape: Shape, answer: bytes, at: int) -> bytes:
         """Give the answer (size prefix and header included; its body begins at ``at``) with the addresses replaced.
@@ -103,7 +104,7 @@ def _key(key: object) -> str:
     raise ChaosError(msg)
 
 
-def _address(key: str, value: object) -> tuple[str, int]:
+def _address(key: object, value: object) -> tuple[str, int]:
     found = _split(value) if isinstance(value, str) else None
     if found is None:
         msg = f"advertise[{key!r:.80}]={value!r:.300}: must be host:port, host of 1 to 255 bytes, port from 1 to 65535"

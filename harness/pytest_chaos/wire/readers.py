@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.reader import Reader
 
-_HOMES = {"resp": ("pytest_chaos.wire.resp", "RespReader")}
-"""Module and class of each reader; the class is called without arguments, once for each connection."""
+if TYPE_CHECKING:
+    from pytest_chaos.wire.links import Link
+
+_HOMES = {
+    "resp": ("pytest_chaos.wire.resp", "RespReader"),
+    "kafka": ("pytest_chaos.wire.kafka", "KafkaReader"),
+}
+"""Module and class of each reader, made once for each connection: without arguments, or by its ``of_link(link)``."""
 PROTOCOLS = tuple(_HOMES)
 
 
@@ -25,4 +32,5 @@ def handler_of(protocol: object) -> Callable[[Connection], Handler] | None:
     from pytest_chaos.wire.framed import Framed  # noqa: PLC0415 - on first use, as the reader
 
     make: Callable[[], Reader] = getattr(importlib.import_module(home[0]), home[1])
-    return lambda connection: Framed(connection, make())
+    of_link: Callable[[Link], Reader] | None = getattr(make, "of_link", None)
+    return lambda connection: Framed(connection, make() if of_link is None else of_link(connection.link))

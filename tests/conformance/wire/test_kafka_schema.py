@@ -13,6 +13,7 @@ from pytest_chaos.errors import PartMissing
 from pytest_chaos.parts import kafka as part
 from pytest_chaos.wire import kafka_api
 from pytest_chaos.wire.kafka import KafkaReader
+from pytest_chaos.wire.kafka_addresses import Advertised
 from pytest_chaos.wire.kafka_layout import typed
 from tests.conformance.wire import kafka_schema
 
@@ -174,7 +175,9 @@ def test_made_up_addresses_are_rewritten_and_nothing_else(definitions):
             raw = kafka_schema.answer(answered, version, value, correlation=-3)
             same = exchange(asked, answered, version, value, dice=dice)
             assert same.raw == raw
-            frame = exchange(asked, answered, version, value, dice=dice, advertise={"1": TOLD, "*": "[::1]:9"})
+            frame = exchange(
+                asked, answered, version, value, dice=dice, advertised=Advertised({"1": TOLD, "*": None}, own="[::1]:9")
+            )
             assert int.from_bytes(frame.raw[:4], "big") == len(frame.raw) - 4
             tags = int(version in answered.flexible)
             assert frame.raw[4 : 8 + tags] == raw[4 : 8 + tags]

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_chaos.errors import ChaosError
-from pytest_chaos.wire import kafka
 from pytest_chaos.wire.kafka import KafkaReader
+from pytest_chaos.wire.kafka_addresses import Advertised
 from pytest_chaos.wire.kafka_api import error_name
+from pytest_chaos.wire.kafka_cutter import COLLECTED
 from pytest_chaos.wire.reader import BadFrame
 
 CAPTURED = json.loads(Path(__file__).with_name("kafka_exchanges.json").read_text())
@@ -72,6 +73,10 @@ def produce(records=b"", *, acks=-1, topic="orders", correlation=1, size=None):
     body = text(None) + struct.pack(">hii", acks, 1000, 1) + text(topic)
     records = struct.pack(">iii", 1, 0, len(records) if size is None else size) + records
     return request(0, 3, body + records, correlation=correlation)
+
+
+def told(mapping):
+    return Advertised(mapping, own="own:9")
 
 
 def cut(data, cuts):
@@ -279,7 +284,7 @@ def large(size):
     return produce(records)
 
 
-@given(CUTS, st.integers(kafka.COLLECTED - 400, kafka.COLLECTED + 200_000))
+@given(CUTS, st.integers(COLLECTED - 400, COLLECTED + 200_000))
 def test_a_frame_is_given_in_parts_where_it_is_large(cuts, size):
     data, after = large(size), produce(correlation=2)
     reader = KafkaReader()
@@ -319,7 +324,7 @@ def test_mutated_streams_never_crash_nor_hang_nor_lose_a_byte():
     refused = 0
     for _ in range(2000):
         chosen = dice.choices(pool, k=3)
-        reader = KafkaReader(advertise={"*": "link:1"})
+        reader = KafkaReader(advertised=told({"*": "link:1"}))
         for side in (0, 1):
             data = bytearray(b"".join(one[side] for one in chosen))
             for _ in range(dice.choice((0, 1, 3, 30))):
@@ -365,13 +370,15 @@ def test_noise_gives_frames_or_bad_frame(asked, answered, cuts):
 
 
 @pytest.mark.parametrize("name", ADVERTISING)
-@pytest.mark.parametrize("told", ["127.0.0.1:1", "a-much-longer-name.of-a-link.test:65535", f"{'l' * 200}.test:19092"])
-def test_addresses_that_a_real_broker_advertised_are_rewritten(name, told):
-    reader = KafkaReader(advertise={"1": told})
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:1", "a-much-longer-name.of-a-link.test:65535", f"{'l' * 200}.test:19092"]
+)
+def test_addresses_that_a_real_broker_advertised_are_rewritten(name, address):
+    reader = KafkaReader(advertised=told({"1": address}))
     asked, answered = EXCHANGES[name]
     only(reader, asked)
     (frame,) = reader.from_callee(answered)
-    host, _, port = told.rpartition(":")
+    host, _, port = address.rpartition(":")
     assert frame.raw == framed(replaced(name, answered[4:], host, int(port)))
     assert HOST.encode() + int(PORT).to_bytes(4, "big") not in frame.raw
 
@@ -393,19 +400,20 @@ def replaced(name, data, host, port):
 
 def test_only_named_brokers_are_rewritten_and_their_address_wins_over_their_id():
     asked, answered = EXCHANGES["Metadata 12"]
-    for mapping, told in (
+    for mapping, written in (
         ({"2": "link:7"}, None),
         ({f"{HOST}:1": "link:7"}, None),
+        ({"*": None}, b"\x04own\0\0\0\x09"),
         ({"1": "id:7", "*": "any:7"}, b"\x03id\0\0\0\x07"),
         ({CAPTURED["advertised"]: "address:7", "1": "id:7"}, b"\x08address\0\0\0\x07"),
     ):
-        reader = KafkaReader(advertise=mapping)
+        reader = KafkaReader(advertised=told(mapping))
         only(reader, asked)
         (frame,) = reader.from_callee(answered)
-        if told is None:
+        if written is None:
             assert frame.raw == answered
         else:
-            assert told in frame.raw
+            assert written in frame.raw
 
 
 @pytest.mark.parametrize(
@@ -418,12 +426,13 @@ def test_only_named_brokers_are_rewritten_and_their_address_wins_over_their_id()
         ({"1": "a:65536"}, "from 1 to 65535"),
         ({"1": "a:" + "9" * 5000}, "from 1 to 65535"),
         ({"1": "a" * 256 + ":1"}, "1 to 255 bytes"),
-        ({"1": None}, "advertise"),
+        ({"1": 7}, r"advertise\['1'\]=7"),
+        (["1"], "advertise=.*must be an object"),
     ],
 )
 def test_a_mapping_that_makes_no_sense_is_refused(mapping, said):
     with pytest.raises(ChaosError, match=said):
-        KafkaReader(advertise=mapping)
+        KafkaReader(advertised=told(mapping))
 
 
 def test_error_names_are_those_that_a_client_library_knows():
