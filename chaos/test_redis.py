@@ -1,11 +1,11 @@
-"""Redis streams: what a consumer had in hand when it died is taken up again."""
+"""Redis streams: what a consumer had in hand when it died is taken up again; what came twice is done once."""
 
 from __future__ import annotations
 
 import pytest
 
 from fixtures.shop import USER
-from pytest_chaos import Chaos, Delivery, KillAt
+from pytest_chaos import Chaos, ConfirmLost, Delivery, DropConnectionAt, KillAt
 
 
 @pytest.mark.chaos(needs=("redis",))
@@ -18,3 +18,28 @@ def test_a_consumer_that_restarts_takes_its_pending_entries_up_again(chaos: Chao
             lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of analytics"
         )
     chaos.check(Delivery("keys", channel="user.activity", effects="warehouse", subscriber="analytics", rules=("D1",)))
+
+
+@pytest.mark.chaos(needs=("redis",))
+def test_an_entry_whose_answer_was_lost_is_sent_again_and_counted_once(chaos: Chaos) -> None:
+    with chaos.fault(ConfirmLost("users -> keys", operation="XADD user.activity", nth=1)):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(lambda: _count(chaos, "XADD user.activity") > 1, what="the second XADD")
+    chaos.check(
+        Delivery("keys", channel="user.activity", effects="warehouse", subscriber="analytics", rules=("D1", "D3"))
+    )
+    assert sum(one.event == "published" for one in chaos.history().messages if one.broker == "keys") == 2
+
+
+@pytest.mark.chaos(needs=("redis",))
+def test_a_consumer_whose_connection_breaks_at_an_acknowledgement_does_its_work_once(chaos: Chaos) -> None:
+    with chaos.fault(DropConnectionAt("analytics -> keys", "XACK user.activity", nth=1)):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(lambda: _count(chaos, "XACK user.activity") > 1, what="an XACK that breaks, and one more")
+    chaos.check(
+        Delivery("keys", channel="user.activity", effects="warehouse", subscriber="analytics", rules=("D1", "D3"))
+    )
+
+
+def _count(chaos: Chaos, operation: str) -> int:
+    return sum(one.operation == operation for one in chaos.history().attempts)

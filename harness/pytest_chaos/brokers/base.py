@@ -94,6 +94,8 @@ class Recipe(Protocol):
     """One kind of broker. Raises PartMissing from ``prepare`` when it cannot be had here."""
 
     kind: str
+    protocol: str
+    """What wire reads on its links (``resp``); empty: nothing that wire knows, its bytes are relayed."""
 
     def prepare(
         self, node: NodeSpec, home: Path, links: Mapping[str, str], environ: Mapping[str, str], take_port: TakePort

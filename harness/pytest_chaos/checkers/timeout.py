@@ -119,13 +119,14 @@ class Deadline:
         found.missing(("T2", "T3", "T5"), unhit(history) or f"nothing was asked on {self.link} with a deadline")
         found.missing(("T3",), f"no caller on {self.link} left before it was answered")
         causes = Causes(history)
-        for asked in history.on(self.link):
+        for asked in (one for one in history.on(self.link) if one.is_request):
             op = causes.of(asked)
             budget = self._budget_ns(asked, op)
             behind = [
                 one
                 for one in history.attempts
                 if op
+                and one.is_request  # what goes to a broker may well be sent after the answer
                 and one.caller == asked.callee.partition(".")[0]
                 and causes.of(one) is op
                 and one.started_ns >= asked.started_ns

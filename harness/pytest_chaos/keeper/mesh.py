@@ -65,8 +65,18 @@ class Mesh:
             raise KeeperError(msg)
         return await self._wire.call(op, timeout_s=timeout_s, **fields)
 
-    async def open(self, links: tuple[LinkSpec, ...], stubs: Mapping[str, NodeSpec], *, listen_host: str) -> None:
-        """Open every link: those into stubs answer from now on, the others refuse until their callee is ready."""
+    async def open(
+        self,
+        links: tuple[LinkSpec, ...],
+        stubs: Mapping[str, NodeSpec],
+        protocols: Mapping[str, str],
+        *,
+        listen_host: str,
+    ) -> None:
+        """Open every link: those into stubs answer from now on, the others refuse until their callee is ready.
+
+        ``protocols`` maps callees to what wire is to read on their links; of others it finds out by the first bytes.
+        """
 
         async def one(link: LinkSpec) -> None:
             stub = stubs.get(link.callee)
@@ -75,6 +85,7 @@ class Mesh:
                 name=link.name,
                 listen_host=listen_host,
                 upstream=None,
+                protocol=protocols.get(link.callee) or None,
                 identify=dict(link.identify),
                 operations=None if stub is None else to_json(stub.operations),
                 ledger="" if stub is None else stub.name,

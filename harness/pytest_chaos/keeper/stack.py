@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from pytest_chaos.brokers.base import recipe_for
 from pytest_chaos.errors import ChaosError, PartMissing, StackError
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.launching import Launcher
@@ -179,7 +180,8 @@ class Stack:
         if not self.mesh.addresses:
             await self.mesh.start(self._runtime, seed=spec.seed, environ=environ)
         stubs = {node.name: node for node in spec.nodes if node.kind == "stub"}
-        await self.mesh.open(spec.links, stubs, listen_host=self.launcher.listen_host)
+        protocols = {node.name: recipe_for(node.broker).protocol for node in spec.nodes if node.kind == "broker"}
+        await self.mesh.open(spec.links, stubs, protocols, listen_host=self.launcher.listen_host)
 
     async def _bring_up(self, node: Node) -> str:
         """Start a node; give why not, or nothing. A part that cannot be had leaves its links refused: no failure."""

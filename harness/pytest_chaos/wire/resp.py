@@ -43,10 +43,12 @@ _WITHOUT_KEY = frozenset(
 _BACKGROUND = frozenset(
     {"AUTH", "BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN", "CLIENT", "CLUSTER",
      "COMMAND", "ECHO", "HELLO", "INFO", "MONITOR", "PING", "QUIT", "READONLY", "READWRITE", "RESET", "ROLE", "SELECT",
-     "WAIT", "WAITAOF", *_SUBSCRIPTIONS}
+     "WAIT", "WAITAOF", "XAUTOCLAIM", *_SUBSCRIPTIONS}
 )  # fmt: skip
 _MONITORED = re.compile(rb"\d+\.\d+ \[")
-_IDENTITY = frozenset({"x-correlation-id", "traceparent", "baggage", "tracestate", "idempotency-key", "message-id"})
+_IDENTITY = frozenset(
+    {"x-correlation-id", "correlation_id", "traceparent", "tracestate", "baggage", "idempotency-key", "message-id"}
+)
 
 
 class RespReader:
@@ -150,7 +152,7 @@ class RespReader:
         items = piece.items
         word = items[0] if items else b""
         at = _DELIVERS.get(word, 0)
-        if at and len(items) > at and (piece.kind == _PUSH or any(self._subscribed)):
+        if at and len(items) > at:
             call = Call(id=next(self._ids), operation=f"deliver {_text(items[at])}", by="callee", answered=False)
             return Frame(raw=piece.raw, more=piece.more, begins=call)
         if word in _CONFIRMS and len(items) > 2:
@@ -197,6 +199,8 @@ def _fields(words: Sequence[bytes]) -> Mapping[str, str]:
         name = _text(word).lower()
         if name in _IDENTITY:
             found.setdefault(name, _text(words[at + 1]))
+    if "correlation_id" in found:
+        found.setdefault("x-correlation-id", found.pop("correlation_id"))
     return found
 
 

@@ -18,7 +18,7 @@ _SMALL = 1024
 """A scalar of more bytes is not kept: the empty one stands for it."""
 _DIGITS = 18
 _LINE, _BULK, _MANY = b"+-:_#,(", b"$!=", b"*~>"
-_MAP, _ATTRIBUTE, _ARRAY = ord("%"), ord("|"), ord("*")
+_MAP, _ATTRIBUTE, _ARRAY, _STRING = ord("%"), ord("|"), ord("*"), ord("$")
 _TLS = 0x16
 
 
@@ -71,6 +71,11 @@ class Scanner:
                 start = at
             if at == end:
                 break
+            if at == start and not self._parts and (whole := _whole(data, at)):
+                at, self._items = whole
+                pieces.append(Piece(data[start:at], _ARRAY, self._items, first=True, more=False))
+                self._items, start = [], at
+                continue
             then = self._read(data, at)
             if then < 0:
                 break
@@ -159,6 +164,31 @@ class Scanner:
     def _keep(self, scalar: bytes) -> None:
         if len(self._items) < KEPT:
             self._items.append(scalar if len(scalar) <= _SMALL else b"")
+
+
+def _whole(data: bytes, at: int) -> tuple[int, list[bytes]] | None:
+    """Read an array of a few small bulk strings at one go, as nearly all commands are; None: it is none, or not here.
+
+    Nothing depends on this but speed.
+    """
+    if data[at] != _ARRAY:
+        return None
+    eol = data.find(b"\r\n", at, at + _DIGITS)
+    digits = data[at + 1 : eol]
+    if eol < 0 or not digits.isdigit() or not 0 < (count := int(digits)) <= KEPT:
+        return None
+    items = []
+    for _ in range(count):
+        at = eol + 2
+        eol = data.find(b"\r\n", at, at + _DIGITS)
+        digits = data[at + 1 : eol]
+        if eol < 0 or data[at] != _STRING or not digits.isdigit() or (size := int(digits)) > _SMALL:
+            return None
+        at = eol + 2
+        items.append(data[at : at + size])
+        eol = at + size
+    at = eol + 2
+    return None if at > len(data) else (at, items)
 
 
 def _number(digits: bytes) -> int:

@@ -100,6 +100,13 @@ def test_t3_nothing_new_is_begun_for_a_caller_who_has_left(child_at: float, expe
     assert outcome(builder, Deadline("test -> orders", within_s=1.0), "T3") == expected
 
 
+def test_t3_a_message_may_be_published_after_the_caller_has_left() -> None:
+    builder = asked(took=500, closed_by="caller", child_at=100, child="1S")
+    op = builder.build().ops[0]
+    builder.attempt("orders -> keys", "XADD user.activity", op=op, at=900, protocol="resp", status=None)
+    assert outcome(builder, Deadline("test -> orders", within_s=1.0), "T3") == "PASS"
+
+
 def test_t3_what_has_to_go_on_may() -> None:
     builder = asked(took=500, closed_by="caller", child_at=900, child="1S")
     assert outcome(builder, Deadline("test -> orders", within_s=1.0, goes_on=(CALL,)), "T3") == "PASS"

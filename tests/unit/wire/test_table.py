@@ -96,6 +96,25 @@ def test_a_kind_matches_only_the_protocols_that_it_can_act_on():
     assert matches(rule("reset"), Facts(protocol="tcp"))
 
 
+def test_calls_of_brokers_take_what_can_be_done_to_a_frame():
+    for protocol in ("amqp", "kafka", "resp"):
+        assert not matches(rule("status"), Facts(protocol=protocol))
+        assert matches(rule("answer_lost"), Facts(protocol=protocol))
+        assert not matches(rule("answer_lost"), Facts(protocol=protocol, answered=False))
+        assert matches(rule("reset"), Facts(protocol=protocol, answered=False))
+        assert not matches(rule("reset"), Facts(protocol=protocol, named=True))
+        assert matches(rule("reset", operation="**"), Facts(protocol=protocol, named=True))
+
+
+def test_an_operation_may_name_alternatives():
+    either = pattern("XADD * | PUBLISH news")
+    assert either.fullmatch("XADD orders")
+    assert either.fullmatch("PUBLISH news")
+    assert not either.fullmatch("PUBLISH weather")
+    assert not either.fullmatch("PUBLISH news, XADD")
+    assert pattern("GET /a|b").fullmatch("GET /a|b")
+
+
 def test_steps_stand_in_their_phase_and_in_the_order_of_installation():
     table = installed(rule("point", name="a"), rule("latency", name="b"), rule("answer_lost", name="c"), rule(name="d"))
     plan = table.decide(LINK, Facts(operation="GET /"))

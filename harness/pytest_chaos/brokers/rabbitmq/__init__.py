@@ -39,6 +39,7 @@ class RabbitRecipe:
     """How a RabbitMQ is started, addressed and read."""
 
     kind = "rabbitmq"
+    protocol = ""
 
     def prepare(
         self, node: NodeSpec, home: Path, links: Mapping[str, str], environ: Mapping[str, str], take_port: TakePort

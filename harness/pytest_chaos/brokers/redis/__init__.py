@@ -32,6 +32,7 @@ class RedisRecipe:
     """How a Redis is started, addressed and read."""
 
     kind = "redis"
+    protocol = "resp"
 
     def prepare(
         self, node: NodeSpec, home: Path, links: Mapping[str, str], environ: Mapping[str, str], take_port: TakePort
