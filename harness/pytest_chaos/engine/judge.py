@@ -64,7 +64,7 @@ def judge(
     along += [run(checker, history) for checker in universal if not any(_same(checker, other) for other in named)]
     verdicts = (*(verdict for _, verdict in asked), *along)
     failures = tuple(result for verdict in verdicts for result in verdict.results if result.outcome == "FAIL")
-    missing = [unhit(fault) for fault in history.faults if fault.hits == 0]
+    missing = [unhit(fault, history) for fault in history.faults if fault.hits == 0]
     for checker, verdict in asked:
         missing += _undecided(checker, verdict)
     if not named and not any(verdict.outcome == "PASS" for verdict in verdicts):
@@ -107,11 +107,12 @@ def run(checker: Checker, history: History) -> Verdict:
         return Verdict(checker=type(checker).__name__, results=(result,))
 
 
-def unhit(fault: FaultRecord) -> str:
-    """Say that a fault touched nothing, and what would have counted."""
+def unhit(fault: FaultRecord, history: History) -> str:
+    """Say that a fault touched nothing, what would have counted, and what may have hidden it."""
     params = ", ".join(f"{name}={value}" for name, value in fault.params.items())
     fault_is = f"the fault {fault.id} {fault.kind} on {fault.target} ({params})"
-    return f"{fault_is} hit nothing: it proves nothing about the system"
+    opaque = history.opaque(fault.target)
+    return f"{fault_is} hit nothing: it proves nothing about the system{opaque and f' ({opaque})'}"
 
 
 def _undecided(checker: Checker, verdict: Verdict) -> list[str]:

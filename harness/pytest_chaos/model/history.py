@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -85,6 +86,13 @@ class History:
     def on(self, link: str) -> tuple[Attempt, ...]:
         """All attempts on a link, by their first request byte."""
         return tuple(attempt for attempt in self.attempts if attempt.link == link)
+
+    def opaque(self, link: str) -> str:
+        """Say how many connections of a link could not be read, and why, so that only bytes pass; empty: none."""
+        reasons = Counter(one.request_headers.get("opaque", "") for one in self.on(link) if one.protocol == "tcp")
+        del reasons[""]
+        said = ", ".join(f"{count} for {reason!r}" for reason, count in sorted(reasons.items()))
+        return f"connections on {link} that wire could not read: {said}" if said else ""
 
     def fault(self, fault_id: str) -> FaultRecord | None:
         """The record of a fault by its id."""

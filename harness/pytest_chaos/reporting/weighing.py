@@ -47,7 +47,7 @@ def grouped(found: Sequence[RuleResult]) -> tuple[tuple[RuleResult, tuple[str, .
 
 def missing_of(case: CaseRecord) -> tuple[str, ...]:
     """Why a test decided less than it was asked to: faults that hit nothing, rules that lacked their evidence."""
-    found = [unhit(fault) for fault in case.history.faults if not fault.hits] if case.history else []
+    found = [unhit(fault, case.history) for fault in case.history.faults if not fault.hits] if case.history else []
     found += [
         f"{row.rule} {f'({row.subject}) ' if row.subject else ''}is undecided: {row.sentence}"
         for row in rows_of(case)
@@ -58,10 +58,12 @@ def missing_of(case: CaseRecord) -> tuple[str, ...]:
     return tuple(found)
 
 
-def unhit(fault: FaultRecord) -> str:
-    """Say of a fault that it touched nothing."""
+def unhit(fault: FaultRecord, history: History) -> str:
+    """Say of a fault that it touched nothing, and what may have hidden what it was about."""
+    opaque = history.opaque(fault.target)
     return (
         f"the fault {fault.id} {fault_label(fault)} on {fault.target} hit nothing: it proves nothing about the system"
+        f"{opaque and f' ({opaque})'}"
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from pytest_chaos.engine.judge import judge
+from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.verdict import RuleOutcome, RuleResult, Verdict
 
@@ -51,6 +53,19 @@ def test_a_named_checker_that_decides_holds() -> None:
 def test_a_named_checker_that_decides_nothing_is_inconclusive() -> None:
     assert judge(_history(), named=[_Says(outcomes=(OPEN,))]).decision == "inconclusive"
     assert judge(_history(), named=[_Says(outcomes=())]).decision == "inconclusive"
+
+
+def test_a_fault_that_hit_nothing_says_where_nothing_could_be_read() -> None:
+    told = {"link": "a -> b", "reused": False, "connected_ns": 0, "started_ns": 0, "ended_ns": 1}
+    attempts = tuple(
+        Attempt(id=f"a{number}", connection=f"c{number}", protocol="tcp", request_headers={"opaque": "TLS"}, **told)
+        for number in range(2)
+    )
+    history = dataclasses.replace(_history(_fault(0)), attempts=attempts)
+    (missing,) = judge(history, named=[_Says(outcomes=(PASS,))]).missing
+    assert missing.endswith("(connections on a -> b that wire could not read: 2 for 'TLS')")
+    (missing,) = judge(_history(_fault(0)), named=[_Says(outcomes=(PASS,))]).missing
+    assert missing.endswith("it proves nothing about the system")
 
 
 def test_every_required_rule_must_be_decided() -> None:

@@ -63,6 +63,15 @@ def test_what_is_missing_names_the_fault_that_hit_nothing_and_the_undecided_rule
     assert missing_of(passed_case()) == ()
 
 
+def test_a_fault_that_hit_nothing_says_where_nothing_could_be_read():
+    case = unhit_case()
+    opaque = dataclasses.replace(
+        case.history.attempts[0], link="orders -> payments", protocol="tcp", request_headers={"opaque": "TLS"}
+    )
+    case = dataclasses.replace(case, history=dataclasses.replace(case.history, attempts=(opaque,)))
+    assert "(connections on orders -> payments that wire could not read: 1 for 'TLS')" in missing_of(case)[0]
+
+
 def test_a_system_that_had_not_come_to_rest_is_missing_evidence():
     case = passed_case()
     restless = dataclasses.replace(case.history, quiescent=False, unrest=("1 request is open on a -> b",))
