@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
-IDENTITY = frozenset({"x-correlation-id", "traceparent", "baggage"})
+IDENTITY = frozenset({"x-correlation-id", "traceparent", "tracestate", "baggage", "idempotency-key", "message-id"})
 """The headers that are read, by their names in lower case."""
 
 _HEAD = 61

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 import time
@@ -18,7 +19,10 @@ import pytest
 
 from pytest_chaos.brokers.kafka import Kafka
 from pytest_chaos.errors import PartMissing
+from pytest_chaos.parts import kafka as part
+from pytest_chaos.wire import kafka_api
 from tests.conformance.brokers.conftest import _CLAIMS, Running
+from tests.conformance.wire import kafka_schema
 
 pytestmark = pytest.mark.timeout(90)
 aiokafka = pytest.importorskip("aiokafka")
@@ -280,6 +284,34 @@ def test_what_the_broker_refuses_is_named(wire, broker, link, topic):
     assert run(stored(broker, topic)) == []
     (row,) = by_operation(wire)[f"Produce {topic}"]
     assert row["response_headers"] == {"error": "MESSAGE_TOO_LARGE"}
+
+
+def test_topics_that_are_named_by_id_have_the_names_that_another_connection_heard(wire, broker, raw, link, topic):
+    """The newest versions of the installed Kafka, as its own clients speak them."""
+    warm(broker, topic)
+    requests, answers = kafka_schema.load(Path(part.find(os.environ).require()))
+    port = int(link.rpartition(":")[2])
+
+    def ask(sock, name, **value):
+        asked = requests[kafka_api.NAMES.index(name)]
+        version, made_up = asked.valid[-1], asked.made_up(asked.valid[-1], random.Random(1))
+        sock.sendall(kafka_schema.request(asked, version, {**made_up, **value}, correlation=3))
+        with sock.makefile("rb") as stream:
+            body = stream.read(int.from_bytes(stream.read(4), "big"))
+        assert body[:5] == b"\0\0\0\3\0"
+        return answers[asked.key].read(version, body[5:])
+
+    told = ask(raw(port), "Metadata", Topics=[{"TopicId": bytes(16), "Name": topic}])
+    assert [f"{one['Host']}:{one['Port']}" for one in told["Brokers"]] == [link]
+    topic_id = told["Topics"][0]["TopicId"]
+    other = raw(port)
+    wrong = {"TransactionalId": None, "Acks": -1, "TopicData": [{"TopicId": topic_id, "PartitionData": [
+        {"Index": 7, "Records": b""}]}]}  # fmt: skip
+    (answered,) = ask(other, "Produce", **wrong)["Responses"]
+    assert answered["PartitionResponses"][0]["ErrorCode"]
+    (row,) = by_operation(wire)[f"Produce {topic}"]
+    code = answered["PartitionResponses"][0]["ErrorCode"]
+    assert row["response_headers"] == {"error": kafka_api.error_name(code)}
 
 
 # what is done to it
