@@ -119,7 +119,7 @@ class Deadline:
         found.missing(("T2", "T3", "T5"), unhit(history) or f"nothing was asked on {self.link} with a deadline")
         found.missing(("T3",), f"no caller on {self.link} left before it was answered")
         causes = Causes(history)
-        for asked in (one for one in history.on(self.link) if one.is_request):
+        for asked in history.on(self.link):
             op = causes.of(asked)
             budget = self._budget_ns(asked, op)
             behind = [

@@ -112,7 +112,7 @@ class Framed(Handler):
                 operation=call.operation,
                 headers=call.headers,
                 protocol=self._reader.name,
-                op_key=op_key(call.headers),
+                op_key=op_key(dict(call.headers)),
                 named=call.background or call.by == "callee",
                 answered=call.answered,
             )

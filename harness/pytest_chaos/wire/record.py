@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 REQUEST_HEADERS = frozenset({
@@ -80,7 +80,7 @@ def joined(headers: Iterable[tuple[str, str]], wanted: frozenset[str] | None = N
     return found
 
 
-def op_key(headers: Mapping[str, str]) -> str:
+def op_key(headers: dict[str, str]) -> str:
     """Give what names the logical operation: correlation ID, idempotency key, trace id, else nothing."""
     return (
         headers.get("x-correlation-id")

@@ -72,9 +72,6 @@ class Plan:
 NOTHING = Plan()
 TCP_KINDS = frozenset({"reset", "hold", "latency", "truncate", "point"})
 """What can be done to a connection whose protocol wire does not read."""
-FRAMED = frozenset({"amqp", "kafka", "resp"})
-FRAME_KINDS = TCP_KINDS | {"answer_lost"}
-"""What can be done to a call of a broker's protocol."""
 
 
 class Table:
@@ -174,11 +171,16 @@ def matches(rule: WireRule, facts: Facts) -> bool:
         facts.protocol == "tcp" and rule.kind not in TCP_KINDS
     ):
         return False
-    if facts.protocol in FRAMED and not _matches_call(rule, facts):
-        return False
     if rule.operation and not pattern(rule.operation).fullmatch(facts.operation):
         return False
-    return all(facts.headers.get(name.lower()) == value for name, value in rule.headers.items())
+    return (facts.protocol not in FRAMED or _matches_call(rule, facts)) and all(
+        facts.headers.get(name.lower()) == value for name, value in rule.headers.items()
+    )
+
+
+FRAMED = frozenset({"amqp", "kafka", "resp"})
+FRAME_KINDS = TCP_KINDS | {"answer_lost"}
+"""What can be done to a call of a broker's protocol."""
 
 
 def _matches_call(rule: WireRule, facts: Facts) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 import redis.asyncio
+import redis.asyncio.retry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -303,6 +304,39 @@ def test_a_reset_before_the_work_leaves_none(wire, client, server, rule):
         client.set("a", "1")
     assert server.get("a") is None
     assert "forwarded_ns" not in by_operation(wire)["SET a"][0]
+
+
+def test_a_reset_in_place_of_the_answer_leaves_the_work_done(wire, client, server, rule):
+    client.get("warm")
+    rule("reset", "INCRBY n", at="response")
+    with pytest.raises(redis.ConnectionError):
+        client.incr("n")
+    assert server.get("n") == b"1"
+    (row,) = by_operation(wire)["INCRBY n"]
+    assert "forwarded_ns" in row
+    assert "answered_ns" not in row
+
+
+def test_a_library_that_retries_on_its_own_does_the_work_twice_and_both_are_seen(wire, link, server, rule):
+    with redis.Redis(port=link, retry=Retry(NoBackoff(), 1)) as client:
+        client.get("warm")
+        rule("answer_lost", "INCRBY n", when={"nth": [1]})
+        assert client.incr("n") == 2
+    assert [row.get("error") for row in by_operation(wire)["INCRBY n"]] == ["reset", None]
+
+
+def test_asyncio_clients_see_the_same_faults(link, server, rule):
+    async def run():
+        retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
+        async with redis.asyncio.Redis(port=link, protocol=3, retry=retry) as client:
+            await client.get("warm")
+            rule("answer_lost", "EXEC")
+            with pytest.raises(redis.ConnectionError):
+                async with client.pipeline(transaction=True) as pipe:
+                    await pipe.set("a", 1).incr("a").execute()
+
+    asyncio.run(run())
+    assert server.get("a") == b"2"
 
 
 def test_a_reset_is_a_reset(raw, link, rule):
