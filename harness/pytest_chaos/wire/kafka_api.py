@@ -55,7 +55,7 @@ _LATEST = {
     "DescribeConfigs": 4, "SaslHandshake": 1, "SaslAuthenticate": 2, "CreatePartitions": 3, "DeleteGroups": 2,
     "IncrementalAlterConfigs": 1, "OffsetDelete": 0, "DescribeCluster": 2, "ConsumerGroupHeartbeat": 1,
     "ConsumerGroupDescribe": 1, "ShareGroupHeartbeat": 1, "ShareFetch": 1, "ShareAcknowledge": 1,
-    "StreamsGroupHeartbeat": 0,
+    "StreamsGroupHeartbeat": 0, "DescribeTopicPartitions": 0,
 }  # fmt: skip
 """The newest version whose layout is known here."""
 
@@ -93,6 +93,7 @@ REQUESTS: Layouts = {
     "ShareFetch": {0: "S"},
     "ShareAcknowledge": {0: "S"},
     "StreamsGroupHeartbeat": {0: "S"},
+    "DescribeTopicPartitions": {0: "[S]"},
 }
 """By first version: the way to what a request is about (topic, group, transaction, key), in its first element."""
 

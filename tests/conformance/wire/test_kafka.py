@@ -7,7 +7,9 @@ client that left its link would be seen at the relay.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
 import os
 import random
 import socket
@@ -494,6 +496,50 @@ def test_tls_and_noise_are_relayed_and_counted_and_hurt_nobody(wire, broker, raw
     opaque = wire.do("stats")["opaque"][LINK]
     assert opaque["TLS"] == 12
     assert opaque["no Kafka request or answer"] >= 24
+
+
+def ends(port, data):
+    """Send a stream and FIN; give whether the other end ends as well: of some streams Kafka keeps its half."""
+    with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 3) as sock:
+        try:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+        except TimeoutError:
+            return False
+    return True
+
+
+def test_two_thousand_mutated_streams_hurt_nobody(wire, broker, topic):
+    captured = json.loads(Path(__file__).parents[2].joinpath("unit/wire/kafka_exchanges.json").read_text())
+    requests = [base64.b64decode(one["request"]) for one in captured["exchanges"].values()]
+    good = base64.b64decode(captured["exchanges"]["DescribeCluster 2"]["request"])
+    upstream = broker.relays["orders -> it"].upstream
+    port = wire.link(upstream, name=LINK, protocol="kafka", advertise={"*": None})
+    dice, memory, kept = random.Random(8), [], 0
+    with socket.create_connection(("127.0.0.1", port), 10) as well, well.makefile("rb") as answers:
+        for number in range(2000):
+            broken = bytearray(b"".join(dice.choices(requests, k=4)))
+            for _ in range(dice.randrange(1, 4)):
+                at = dice.randrange(len(broken))
+                broken[at : at + dice.randrange(4)] = dice.randbytes(dice.randrange(6))
+            if not ends(port, broken):
+                assert not ends(int(upstream.rpartition(":")[2]), broken), "the broker would have ended it"
+                kept += 1
+            if number % 20 == 0:
+                well.sendall(good)
+                answer = answers.read(int.from_bytes(answers.read(4), "big"))
+                assert b"127.0.0.1" + port.to_bytes(4, "big") in answer
+            if number in {999, 1999}:
+                memory.append(int(Path(f"/proc/{wire.process.pid}/statm").read_text().split()[1]))
+    run(until(lambda: wire.do("stats")["connections"] == kept))
+    assert kept < 10
+    assert wire.do("stats")["open"] <= kept
+    assert memory[1] < memory[0] * 1.1
+    assert len(wire.rows()) > 1000
+    reasons = {"TLS", "no Kafka request", "no Kafka request or answer", "an answer that nobody asked for"}
+    assert set(wire.do("stats")["opaque"][LINK]) <= reasons
 
 
 def test_who_is_told_what_can_be_changed_and_nonsense_is_refused(wire, broker):
