@@ -21,6 +21,8 @@ SNIFF_S = 1.0
 _REQUEST = re.compile(rb"\r{0,2}\n{0,2}[A-Z][A-Z-]{0,31} (?:/|\*|https?:|[^ ]+ HTTP/1)")
 _MAYBE = re.compile(rb"[\r\n]{0,4}(?:[A-Z][A-Z-]{0,31}(?: [^ \r\n]{0,2048}(?: [HTP/1]{0,6})?)?)?\Z")
 
+_TLS = b"\x16\x03"
+"""How a TLS record with a handshake begins (RFC 8446, 5.1)."""
 _SETTINGS = re.compile(rb"\0[\0-\x03][\0-\xff]\x04\0\0\0\0\0", re.DOTALL)
 
 
@@ -256,7 +258,10 @@ class Sniffer(Handler):
     def _become_tcp(self) -> None:
         from pytest_chaos.wire.tcp import Tcp  # noqa: PLC0415
 
-        self._become(Tcp(self.connection))
+        opaque = "TLS" if self._first.startswith(_TLS) else ""
+        if opaque:
+            self.link.saw_opaque(opaque)
+        self._become(Tcp(self.connection, opaque=opaque))
 
     def _become(self, handler: Handler) -> None:
         if self._timer is not None:

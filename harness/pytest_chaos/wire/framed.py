@@ -268,7 +268,7 @@ class Framed(Handler):
         self._caller_way.let_go()
         self._callee_way.let_go()
         self._end_all("opaque", "wire")
-        self.link.opaque[reason] = self.link.opaque.get(reason, 0) + 1
+        self.link.saw_opaque(reason)
         handler = self.connection.handler = Tcp(self.connection, opaque=reason)
         if caller:
             handler.from_caller(caller)

@@ -172,7 +172,7 @@ def _shown(topic_id: bytes) -> str:
 def _body_of_request(raw: bytes, *, flexible: bool) -> int:
     """Pass the header over (client id, tagged fields): the client id is never compact, whatever the version."""
     cursor = Cursor(raw, 12, flexible=False)
-    cursor.text()
+    cursor.skip(max(cursor.number(2), 0))
     return _past_tags(cursor) if flexible else cursor.at
 
 
@@ -181,9 +181,7 @@ def _body_of_answer(raw: bytes, *, flexible: bool) -> int:
 
 
 def _past_tags(cursor: Cursor) -> int:
-    cursor.flexible = True
-    for _ in cursor.tags():
-        pass
+    cursor.past_tags()
     return cursor.at
 
 

@@ -90,6 +90,10 @@ class Cursor:
 
     def varint(self) -> int:
         """Read an unsigned varint of up to 32 bits, low groups first."""
+        at = self.at
+        if at < self.end and self.data[at] < 0x80:  # nearly all are one byte
+            self.at = at + 1
+            return self.data[at]
         value = 0
         for shift in range(0, 7 * _VARINT_BYTES, 7):
             byte = self.data[self.skip(1)]
@@ -109,19 +113,11 @@ class Cursor:
         at = self.skip(size)
         return self.data[at : self.at].decode("utf-8", "replace")
 
-    def tags(self, first: tuple[Op, ...] | None = None) -> Iterator[Seen]:
-        """Pass a struct's tagged fields over; walk into field 0 where there are steps for it."""
-        if not self.flexible:
-            return
+    def past_tags(self) -> None:
+        """Pass a struct's tagged fields over."""
         for _ in range(self.varint()):
-            tag, start = self.varint(), self.at
-            size, at = self.varint(), self.at
-            self.skip(size)
-            if tag == 0 and first is not None:
-                yield "T", start, at, size
-                self.at = at
-                yield from _walk(first, self)
-                self.at = at + size
+            self.varint()
+            self.skip(self.varint())
 
 
 def walk(layout: str, data: bytes, at: int, *, flexible: bool) -> Iterator[Seen]:
@@ -136,7 +132,10 @@ def walk(layout: str, data: bytes, at: int, *, flexible: bool) -> Iterator[Seen]
 def _walk(ops: tuple[Op, ...], cursor: Cursor) -> Iterator[Seen]:  # noqa: C901, PLR0912 - one branch for each letter
     for letter, more in ops:
         if letter == "skip":
-            cursor.skip(more)
+            cursor.at += more
+            if cursor.at > cursor.end:
+                msg = f"{more} bytes more than {cursor.end}"
+                raise Short(msg)
             continue
         start = cursor.at
         match letter:
@@ -166,9 +165,24 @@ def _walk(ops: tuple[Op, ...], cursor: Cursor) -> Iterator[Seen]:  # noqa: C901,
             case "[":
                 for _ in range(max(cursor.size(4), 0)):
                     yield from _walk(more, cursor)
-                    yield from cursor.tags()
+                    if cursor.flexible:
+                        cursor.past_tags()
             case "(":
                 yield from _walk(more, cursor)
-                yield from cursor.tags()
+                if cursor.flexible:
+                    cursor.past_tags()
             case "{":
-                yield from cursor.tags(more)
+                yield from _tagged(more, cursor)
+
+
+def _tagged(ops: tuple[Op, ...], cursor: Cursor) -> Iterator[Seen]:
+    """Walk into field 0 of a struct's tagged fields and pass the others over."""
+    for _ in range(cursor.varint()):
+        tag, start = cursor.varint(), cursor.at
+        size, at = cursor.varint(), cursor.at
+        cursor.skip(size)
+        if tag == 0:
+            yield "T", start, at, size
+            cursor.at = at
+            yield from _walk(ops, cursor)
+            cursor.at = at + size

@@ -41,7 +41,7 @@ class Link:
     ) -> None:
         self.name, self.stub, self.identify, self.handle = name, stub, dict(identify), handle
         self.opaque: dict[str, int] = {}
-        """Connections that could not be read as the link's protocol, by the reason why."""
+        """How many connections could not be read, by the reason why."""
         self.protocol = ""
         """The protocol that ``handle`` reads."""
         self.topics: dict[bytes, str] = {}
@@ -56,6 +56,10 @@ class Link:
         self.host, self.port = self._hold.getsockname()[:2]
         self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def saw_opaque(self, reason: str) -> None:
+        """Count a connection of which only bytes can be seen."""
+        self.opaque[reason] = self.opaque.get(reason, 0) + 1
 
     @property
     def listening(self) -> bool:

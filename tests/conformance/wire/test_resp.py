@@ -223,6 +223,48 @@ def test_a_value_of_64_mib_passes_both_ways_with_flat_memory(wire, client, serve
     assert by_operation(wire)["GET big"][0]["response_bytes"] > len(value)
 
 
+def test_a_client_that_does_not_read_slows_the_server_and_loses_nothing(wire, raw, link, server):
+    value = b"v" * 2**20
+    server.set("big", value)
+    sock = raw(link)
+    sock.sendall(b"GET big\r\n" * 100)
+    status = Path(f"/proc/{wire.process.pid}/status")
+    until(lambda: any(int(client["omem"]) > 10 * 2**20 for client in server.client_list()))
+    peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    assert peak < 100_000, f"{peak} kB"
+    got, whole = 0, 100 * len(b"$1048576\r\n" + value + b"\r\n")
+    while got < whole:
+        got += len(sock.recv(2**20))
+    assert got == whole
+    assert len(wire.attempts(100)) == 100
+
+
+def test_resets_pass_both_ways(wire, raw, tcp_callee, rst):
+    seen = []
+
+    def handle(sock):
+        if sock.recv(100).startswith(b"GET you"):
+            rst(sock)
+            return
+        try:
+            sock.recv(100)
+        except ConnectionResetError:
+            seen.append("reset")
+
+    port = wire.link(tcp_callee(handle), name=LINK, protocol="resp")
+    sock = raw(port)
+    sock.sendall(b"GET you\r\n")
+    with pytest.raises(ConnectionResetError):
+        sock.recv(100)
+    other = raw(port)
+    other.sendall(b"GET me\r\n")
+    until(lambda: wire.do("stats")["open"])
+    rst(other)
+    until(lambda: seen == ["reset"])
+    rows = [(row["operation"], row["error"], row["closed_by"]) for row in wire.attempts(2)]
+    assert rows == [("GET you", "reset", "callee"), ("GET me", "reset", "caller")]
+
+
 def test_what_is_not_resp_is_relayed_counted_and_named(wire, raw, tcp_callee):
     def echo(sock):
         while data := sock.recv(65536):

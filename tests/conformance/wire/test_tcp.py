@@ -38,6 +38,19 @@ def test_a_server_that_speaks_first_is_heard(wire, tcp_callee, raw):
     assert sock.recv(100) == b"EHLO x\r\n"
 
 
+def test_tls_passes_and_is_counted_as_what_cannot_be_read(wire, tcp_callee, raw):
+    port = wire.link(tcp_callee(echo))
+    wire.rule("status", code=503)
+    for _ in range(2):
+        sock = raw(port)
+        sock.sendall(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
+        assert sock.recv(100) == b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"
+        sock.close()
+    assert [row["request_headers"] for row in wire.attempts(2)] == [{"opaque": "TLS"}] * 2
+    assert wire.do("stats")["opaque"] == {"orders -> payments": {"TLS": 2}}
+    assert wire.lift()["r1"]["hits"] == 0
+
+
 def test_reset_passes_both_ways(wire, tcp_callee, raw, rst):
     seen = []
 
