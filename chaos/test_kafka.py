@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.shop import ORDER
-from pytest_chaos import Chaos, Delivery, FailFirst, KillAt, Pause
+from pytest_chaos import Chaos, ConfirmLost, Delivery, DropConnectionAt, FailFirst, KillAt, Pause
 
 pytestmark = pytest.mark.chaos(needs=("kafka",))
 
@@ -42,3 +42,23 @@ def test_a_broker_that_stands_still_delays_and_loses_nothing(chaos: Chaos) -> No
     with chaos.fault(Pause("events")):
         place(chaos, 2)
     chaos.check(rows("D1", "D3", "D4"))
+
+
+def test_an_event_whose_produce_answer_was_lost_is_sent_again_and_is_one_row(chaos: Chaos) -> None:
+    with chaos.fault(ConfirmLost("orders -> events", operation="Produce orders", nth=1)):
+        place(chaos, 1)
+        chaos.wait_until(lambda: seen(chaos, "Produce orders") > 1, what="the second Produce")
+    chaos.check(rows("D1", "D3"))
+    published = [one.marker for one in chaos.history().messages if one.broker == "events" and one.event == "published"]
+    assert len(published) == len(set(published)) > 0, "the producer is idempotent: the broker drops the repeat"
+
+
+def test_a_commit_whose_connection_breaks_makes_no_second_row(chaos: Chaos) -> None:
+    with chaos.fault(DropConnectionAt("analytics -> events", "OffsetCommit analytics", nth=1)):
+        place(chaos, 2)
+        chaos.wait_until(lambda: seen(chaos, "OffsetCommit analytics") > 1, what="a commit that breaks, and one more")
+    chaos.check(rows("D1", "D3", "D4"))
+
+
+def seen(chaos: Chaos, operation: str) -> int:
+    return sum(one.operation == operation for one in chaos.history().attempts)

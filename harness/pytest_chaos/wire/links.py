@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.connection import Connection, Handler
@@ -16,6 +17,9 @@ from pytest_chaos.wire.refusals import Refusals
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Active, Step
 from pytest_chaos.wire.world import World
+
+if TYPE_CHECKING:
+    from pytest_chaos.wire.kafka_addresses import Advertised
 
 _AT_ONCE = 64
 _AGAIN_S = 0.05
@@ -40,6 +44,12 @@ class Link:
         self.name, self.stub, self.identify, self.handle = name, stub, dict(identify), handle
         self.opaque: dict[str, int] = {}
         """How many connections could not be read, by the reason why."""
+        self.protocol = ""
+        """The protocol that ``handle`` reads."""
+        self.topics: dict[bytes, str] = {}
+        """Names of a Kafka's topics by their ids, as the link's connections have heard them."""
+        self.advertised: Advertised | None = None
+        """What a Kafka's brokers are called towards this link's callers, where it does not call them so itself."""
         self.upstream: tuple[str, int] | None = None
         self.connections: set[Connection] = set()
         self._world = world
@@ -61,6 +71,18 @@ class Link:
     def listening(self) -> bool:
         """Whether callers can connect."""
         return self._listener is not None
+
+    def advertise(self, mapping: object) -> None:
+        """Say what a Kafka's brokers are called from now on (None: as they are); raise ChaosError for nonsense."""
+        if mapping is not None and self.protocol != "kafka":
+            msg = (
+                f"advertise={mapping!r:.80}: must be null where protocol is not kafka: only its addresses are rewritten"
+            )
+            raise ChaosError(msg)
+        from pytest_chaos.wire.kafka_addresses import Advertised  # noqa: PLC0415 - few links need Kafka's layouts
+
+        own = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        self.advertised = None if mapping is None else Advertised(mapping, own=own)
 
     def refresh(self) -> None:
         """Open or close the listener, as upstream and rules demand; closing resets every connection. Raises OSError."""

@@ -81,8 +81,11 @@ class Ops:
             raise ChaosError(msg)
         stub = self._stub(fields)
         link = Link(self._world, name=name, host=host, identify=specs, stub=stub, handle=handle)
+        link.protocol = fields.get("protocol") or ""
         link.upstream = upstream
         try:
+            if "advertise" in fields:
+                link.advertise(fields["advertise"])
             link.refresh()
         except (OSError, ChaosError):
             link.close()
@@ -118,7 +121,10 @@ class Ops:
         if "upstream" not in fields:
             msg = "upstream: is needed: host:port or null"
             raise ChaosError(msg)
-        link.upstream = asked.upstream(fields)
+        upstream = asked.upstream(fields)
+        if "advertise" in fields:
+            link.advertise(fields["advertise"])
+        link.upstream = upstream
         link.refresh()
         return {"port": link.port, "listening": link.listening}
 

@@ -1,7 +1,8 @@
 """What the reader of a broker's protocol tells wire: frames as they come, the calls in them, what answers which. Pure.
 
 A reader belongs to one connection, does no I/O and changes no byte by itself: the frames that it gives are, joined, the
-bytes that it took. What it does not know it passes on as a frame that means nothing.
+bytes that it took (but for what ``split_acks`` allows, and for addresses that a link is told to advertise). What it
+does not know it passes on as a frame that means nothing.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class Reader(Protocol):
     """Whether answers come in the order of the calls, so that those behind a held one must wait."""
     split_acks: bool
     """Set by wire before each reading: whether rules are in force on the link. A frame that answers several calls may
-    then be given as several frames that answer one each (the only change of bytes that a reader makes), so that one of
-    them can be lost. A reader without such frames only has the attribute."""
+    then be given as several frames that answer one each, so that one of them can be lost. A reader without such frames
+    only has the attribute."""
 
     def from_caller(self, data: bytes) -> list[Frame]:
         """Take the caller's bytes; give the frames that are complete. Raises BadFrame; :meth:`unread` has the rest."""

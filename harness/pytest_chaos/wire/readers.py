@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "resp": ("pytest_chaos.wire.resp", "RespReader"),
     "amqp": ("pytest_chaos.wire.amqp", "AmqpReader"),
+    "kafka": ("pytest_chaos.wire.kafka", "KafkaReader"),
 }
 """Module and class of each reader, made once for each connection: without arguments, or by its ``of_link(link)``."""
 PROTOCOLS = tuple(_HOMES)

@@ -78,7 +78,7 @@ class KafkaRecipe:
     """How a Kafka is started, addressed and read."""
 
     kind = "kafka"
-    protocol = ""
+    protocol = "kafka"
 
     def prepare(
         self, node: NodeSpec, home: Path, links: Mapping[str, str], environ: Mapping[str, str], take_port: TakePort
