@@ -34,6 +34,16 @@ def test_a_consumer_killed_between_effect_and_ack_sends_one_mail(chaos: Chaos) -
     chaos.check(mails("D1", "D3"))
 
 
+def test_a_consumer_killed_at_its_ack_sends_one_mail(chaos: Chaos) -> None:
+    with chaos.fault(KillAt("email", "email -> bus", operation="ack email.user.created", phase="before_send")):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(
+            lambda: any(event.event == "killed" for event in chaos.history().node_events), what="the kill of email"
+        )
+    chaos.wait_until(lambda: _count(chaos, "deliver email.user.created") > 1, what="the message, delivered again")
+    chaos.check(mails("D1", "D3"))
+
+
 def test_what_is_published_while_the_subscriber_is_away_comes_afterwards(chaos: Chaos) -> None:
     users = chaos.client("users")
     with chaos.fault(Kill("email")):
