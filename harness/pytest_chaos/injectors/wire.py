@@ -15,6 +15,16 @@ BYTES = "bytes."
 """What wire's rules for byte faults begin with."""
 
 
+_ON_CONNECTIONS = {
+    "refuse": "{} connections were refused or reset",
+    "accept_close": "{} connections were accepted and closed",
+    "slow_connect": "{} connections were slow to be served",
+    "hold_connect": "{} SYNs were dropped",
+    "reset_connections": "{} connections were reset",
+    "close_after_requests": "{} connections were closed",
+}
+
+
 class WireControl(Protocol):
     """Whatever can ask wire for an operation."""
 
@@ -93,10 +103,10 @@ class WireStep:
         )
 
     def _proof(self, fault: str, count: int, size: int) -> str:
-        toxics = [rule for rule in self._rules if rule.fault == fault and rule.kind.startswith(BYTES)]
-        if not toxics:
-            return f"wire acted on {count} requests"
-        return f"wire's {toxics[0].kind.removeprefix(BYTES)} acted on {count} connections and {size} bytes"
+        kind = next(rule.kind for rule in self._rules if rule.fault == fault)
+        if kind.startswith(BYTES):
+            return f"wire's {kind.removeprefix(BYTES)} acted on {count} connections and {size} bytes"
+        return _ON_CONNECTIONS.get(kind, "wire acted on {} requests").format(count)
 
 
 def byte_rule(fault: ByteFault) -> WireRule:
