@@ -26,7 +26,7 @@ class Http1Exchange(Http1Request):
     def __init__(self, http: Http1, head: Head, raw: bytes, record: Record, plan: Plan) -> None:
         super().__init__(http, head, raw, record, plan)
         self.left_ns: int | None = None
-        self._answer_head = b""
+        self._answer_head = self._beyond = b""
         self._answer_body: Body | None = None
         self._held = bytearray()
         self._held_head = 0
@@ -50,7 +50,15 @@ class Http1Exchange(Http1Request):
         if self._answered_whole() and not self.ended:
             self._answer_done()
             if rest:
-                self._http.from_callee(rest)
+                self._behind(rest)
+
+    def _behind(self, rest: bytes) -> None:
+        """Take bytes that nobody asked for: they come behind what is held."""
+        if self.ended:
+            self._http.from_callee(rest)
+        elif not self._last:
+            self._beyond += rest
+            self._last = len(self._beyond) > HEAD_LIMIT
 
     def _read(self, data: bytes, parts: list[bytes]) -> bytes | None:
         """Sort bytes into the answer's ``parts``; give what lies behind its end, None after a switch."""
@@ -241,7 +249,8 @@ class Http1Exchange(Http1Request):
     def _finish(self) -> None:
         if not self.body.done:
             self._last = True  # answered early: the rest of the request still belongs to this exchange
-            return
+            if self.left_ns is None:
+                return
         if self.left_ns is not None:
             asyncio.get_running_loop().call_later(_LINGER_S, self._finish_late)
             return
@@ -257,6 +266,8 @@ class Http1Exchange(Http1Request):
             self._finished()
 
     def _finished(self) -> None:
+        if self._beyond and not self._last:
+            self._connection.caller.write(self._beyond)
         self.end()
         if self._last:
             self._connection.close()

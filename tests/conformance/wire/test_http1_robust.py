@@ -362,3 +362,43 @@ def test_many_connections_in_parallel_keep_their_answers(wire, callee):
             return [(answer.json()["path"], answer.json()["size"]) for answer in answers]
 
     assert asyncio.run(main()) == [(f"/{n}", n * 997) for n in range(150)]
+
+
+def test_bytes_behind_a_held_answer_come_behind_it(wire, tcp_callee, raw):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    gone = threading.Event()
+
+    def surplus(sock):
+        read_head(sock)
+        sock.sendall(answer + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        gone.wait(5)
+
+    port = wire.link(tcp_callee(surplus))
+    wire.rule("hold", ms=100)
+    sock = raw(port)
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    data = b""
+    while not data.endswith(b"Length: 0\r\n\r\n"):
+        data += sock.recv(1000)
+    assert data.startswith(answer + b"HTTP/1.1 408")
+    assert wire.attempts()[0]["status"] == 200
+    gone.set()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_request_that_is_never_completed_ends_with_its_answer(wire, tcp_callee, raw, closes):
+    gone = threading.Event()
+
+    def early(sock):
+        read_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        if not closes:
+            gone.wait(5)
+
+    sock = raw(wire.link(tcp_callee(early)))
+    sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX")
+    sock.shutdown(socket.SHUT_WR)
+    assert read_all(sock).endswith(b"ok")
+    (attempt,) = wire.attempts()
+    assert (attempt["status"], attempt.get("error", "")) == (200, "")
+    gone.set()

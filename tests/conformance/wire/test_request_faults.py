@@ -348,3 +348,14 @@ def test_a_connection_cannot_be_told_whose_it_is(wire, callee, base):
     assert "whom='correlation_id a'" in answer["error"]
     with socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2]))):
         pass
+
+
+def test_a_window_opens_and_closes(wire, callee, base):
+    wire.rule("status", code=503, when={"after_s": 0.4, "until_s": 0.9})
+    codes, ends = [], time.monotonic() + 1.5
+    while time.monotonic() < ends:
+        codes.append(httpx.get(base + "/x").status_code)
+    first, last = codes.index(503), len(codes) - codes[::-1].index(503)
+    assert 0 < first < last < len(codes)
+    assert set(codes[first:last]) == {503}
+    assert len(wire.rows("d")) == last - first
