@@ -497,8 +497,9 @@ def test_what_cannot_be_done_to_frames_hits_nothing(wire, client, rule):
 def test_a_server_that_is_not_there_is_refused(wire, raw):
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = f"127.0.0.1:{gone.getsockname()[1]}"
-    sock = raw(wire.link(address, name=LINK, protocol="resp"))
-    with contextlib.suppress(ConnectionResetError):
+    port = wire.link(address, name=LINK, protocol="resp")
+    with contextlib.suppress(ConnectionResetError):  # as early as in connect, if the callee is quick to refuse
+        sock = raw(port)
         sock.sendall(b"SET a 1\r\n")
         sock.recv(1)
     (row,) = wire.attempts()
