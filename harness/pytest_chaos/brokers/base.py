@@ -188,18 +188,20 @@ class LoopThread:
         """Run a coroutine to its end; raises what it raises, and TimeoutError when it takes longer."""
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop).result()
 
-    def stop(self) -> None:
-        """Cancel what still runs and end the thread; safe to call twice."""
+    def stop(self, *, last: Callable[[], object] = lambda: None) -> None:
+        """Cancel what still runs, call ``last`` in the loop when that has ended, end the thread; safe to call twice."""
         if not self._thread.is_alive():
             return
-        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result(timeout=5.0)
+        asyncio.run_coroutine_threadsafe(_wind_up(last), self._loop).result(timeout=5.0)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
-async def _cancel_others() -> None:
+async def _wind_up(last: Callable[[], object]) -> None:
     others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    last()
+    await asyncio.sleep(0)  # what was closed says so in the loop's next round

@@ -70,7 +70,7 @@ class KafkaObserver:
         if thread is None:
             return
         self._disconnect(thread)
-        thread.stop()
+        thread.stop(last=self._connections.close)
 
     def _disconnect(self, thread: LoopThread | None = None) -> None:
         """Drop the connections; the next call makes new ones and goes on where these were."""
@@ -108,6 +108,7 @@ class KafkaObserver:
             **options, group_id=None, fetch_max_wait_ms=_FETCH_MS, enable_auto_commit=False, metadata_max_age_ms=1_000
         )
         admin = Admin(self._direct, _REQUEST_MS)
+        self._connections.hold(consumer, admin.client)
         try:
             await consumer.start()
             await admin.start()
@@ -115,7 +116,6 @@ class KafkaObserver:
             await asyncio.gather(consumer.stop(), admin.close(), return_exceptions=True)
             raise
         self._admin = admin
-        self._hold()
         self._moved = asyncio.Condition()
         self._consumer = consumer
         self._assign()
@@ -127,20 +127,22 @@ class KafkaObserver:
             self._opening = None
         consumer, self._consumer = self._consumer, None
         admin, self._admin = self._admin, None
-        if consumer is not None:
-            self._follower.cancel()
-            # Exceptions as results: aiokafka's own tasks may end this with their cancellation.
-            await asyncio.gather(self._follower, return_exceptions=True)
-            await asyncio.gather(consumer.stop(), return_exceptions=True)
-        if admin is not None:
-            await asyncio.gather(admin.close(), return_exceptions=True)
-        self._connections.close()
+        try:
+            if consumer is not None:
+                self._follower.cancel()
+                # Exceptions as results: aiokafka's own tasks may end this with their cancellation.
+                await asyncio.gather(self._follower, return_exceptions=True)
+                await asyncio.gather(consumer.stop(), return_exceptions=True)
+            if admin is not None:
+                await asyncio.gather(admin.close(), return_exceptions=True)
+        finally:
+            self._connections.close()
 
     async def _follow(self) -> None:
         """Take records as they come and topics as they appear, until cancelled; an absent broker is asked again."""
         looked = 0.0
         while True:
-            self._hold()
+            self._connections.hold()
             try:
                 if time.monotonic() - looked > _NEW_TOPICS_S:
                     await self._assign_new()
@@ -154,9 +156,6 @@ class KafkaObserver:
                 continue
             if batches:
                 await self._take(batches)
-
-    def _hold(self) -> None:
-        self._connections.hold(self._consumer, self._admin.client if self._admin is not None else None)
 
     async def _assign_new(self) -> None:
         places = await self._places()
@@ -186,7 +185,7 @@ class KafkaObserver:
     async def _ends(self) -> dict[Place, int]:
         await self._assign_new()
         found = await self._consumer.end_offsets([self._library.TopicPartition(*place) for place in self._next])
-        self._hold()
+        self._connections.hold()
         return {(where.topic, where.partition): offset for where, offset in found.items()}
 
     async def _begin(self) -> None:

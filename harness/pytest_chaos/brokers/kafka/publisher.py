@@ -28,7 +28,6 @@ class KafkaPublisher:
         self._thread: LoopThread | None = None
         self._producer: Any = None
         self._connections = Connections()
-        self._stopped: list[Any] = []
 
     def publish(self, channel: str, body: Body, *, key: str, headers: Mapping[str, str], timeout_s: float) -> str:
         """Send one record; give ``partition/offset``."""
@@ -47,21 +46,21 @@ class KafkaPublisher:
         self._leave()
         thread, self._thread = self._thread, None
         if thread is not None:
-            thread.call(self._disconnect(), timeout_s=_LEAVE_S)
-            thread.stop()
+            thread.stop(last=self._connections.close)
 
     async def _send(self, topic: str, body: bytes, key: str, headers: Mapping[str, str], timeout_s: float) -> str:
         if self._producer is None:
             producer = self._library.AIOKafkaProducer(
                 bootstrap_servers=self._address, acks="all", request_timeout_ms=max(1, int(timeout_s * 1000))
             )
+            self._connections.hold(producer)
             try:
                 await producer.start()
             except BaseException:
                 await producer.stop()
                 raise
             self._producer = producer
-        self._connections.hold(self._producer)
+        self._connections.hold()
         sent = [(name, value.encode()) for name, value in headers.items()]
         record = await self._producer.send_and_wait(topic, body, key=key.encode() or None, headers=sent)
         return f"{record.partition}/{record.offset}"
@@ -71,14 +70,4 @@ class KafkaPublisher:
         if producer is not None and self._thread is not None:
             # A time limit: stop() waits for what was not confirmed.
             with contextlib.suppress(TimeoutError, OSError, self._library.errors.KafkaError):
-                self._thread.call(self._stop(producer), timeout_s=_LEAVE_S)
-
-    async def _stop(self, producer: Any) -> None:
-        self._connections.hold(producer)
-        self._stopped.append(producer)
-        await producer.stop()
-
-    async def _disconnect(self) -> None:
-        # A stopped producer may still have finished a connection that it was making: aiokafka forgets that one.
-        self._connections.hold(*self._stopped)
-        self._connections.close()
+                self._thread.call(producer.stop(), timeout_s=_LEAVE_S)
