@@ -216,16 +216,21 @@ class End(asyncio.Protocol):
             return True
         if not hasattr(socket, "TCP_INFO"):
             return False
+        sock = self.transport.get_extra_info("socket")
+        if sock is None:  # uvloop has closed it already
+            return True
         try:
-            state: bytes = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            state: bytes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         except OSError:
             return True
         return state[0] == _TCP_CLOSED
 
 
 def _abort(transport: asyncio.Transport) -> None:
-    with contextlib.suppress(OSError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    sock = transport.get_extra_info("socket")
+    if sock is not None:  # None: uvloop has closed it already
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
     transport.abort()
 
 
