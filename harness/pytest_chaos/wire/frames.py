@@ -20,6 +20,8 @@ _BLOCK_LIMIT = 256 * 1024
 _FRAME_LIMIT = 16_384
 _ID = 0x7FFFFFFF
 _OF_BLOCKS = frozenset({HEADERS, CONTINUATION})
+_SIZES = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
+"""The payloads of which one size alone is right (RFC 9113, section 6)."""
 
 Header = tuple[bytes, bytes]
 
@@ -90,6 +92,8 @@ class FrameReader:
             if end > size:
                 break
             kind = data[at + 3]
+            if kind in _SIZES and end - at - HEAD != _SIZES[kind]:
+                raise BadFrame
             frame = Frame(kind, data[at + 4], int.from_bytes(data[at + 5 : at + HEAD], "big") & _ID, data[at:end])
             at = end
             if self._block is None and kind not in _OF_BLOCKS:

@@ -23,12 +23,16 @@ def read(data, cuts=()):
     return found
 
 
+@st.composite
+def any_frame(draw):
+    kind = draw(st.sampled_from([0, 3, 4, 6, 8, 77]))
+    size = {3: 4, 6: 8, 8: 4}.get(kind)
+    payload = draw(st.binary(max_size=50) if size is None else st.binary(min_size=size, max_size=size))
+    return kind, draw(st.integers(0, 255)), draw(st.integers(0, 2**31 - 1)), payload
+
+
 @given(
-    st.lists(
-        st.tuples(
-            st.sampled_from([0, 3, 4, 6, 8, 77]), st.integers(0, 255), st.integers(0, 2**31 - 1), st.binary(max_size=50)
-        )
-    ),
+    st.lists(any_frame()),
     st.lists(st.integers(0, 5000), max_size=10),
 )
 def test_frames_come_out_as_they_went_in(parts, cuts):
@@ -103,6 +107,9 @@ def test_the_stream_changes_and_nothing_else():
         build(frames.HEADERS, 0, 1, b"") + build(frames.CONTINUATION, 4, 3, b""),
         build(frames.HEADERS, 4 | frames.PADDED, 1, b"\x05a"),
         build(frames.HEADERS, 0, 1, b"x" * 200_000) + build(frames.CONTINUATION, 0, 1, b"x" * 200_000),
+        build(frames.RST_STREAM, 0, 1, b"\1\0\0\0\0"),
+        build(frames.WINDOW_UPDATE, 0, 0, b""),
+        build(frames.PING, 0, 0, b"seven.."),
     ],
 )
 def test_a_broken_block_is_refused(raw):
