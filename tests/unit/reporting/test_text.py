@@ -85,10 +85,18 @@ def test_no_escape_sequence_and_no_secret_reaches_the_terminal():
     assert "s3cr3t" not in said
 
 
+def test_many_failures_of_one_rule_do_not_hide_another():
+    results = [RuleResult(rule="T1", subject=f"s{number}", outcome="FAIL", message="m") for number in range(6)] + [
+        RuleResult(rule="N2", outcome="FAIL", message="m")
+    ]
+    said = failure_message(retry_case().history, [Verdict(checker="c", results=tuple(results))])
+    assert said.index("FAIL T1 on s0") < said.index("FAIL N2") < said.index("FAIL T1 on s1")
+
+
 def test_many_failures_are_counted():
     results = tuple(RuleResult(rule=f"Z{n}", outcome="FAIL", message="m") for n in range(9))
     said = failure_message(retry_case().history, (Verdict(checker="x", results=results),))
-    assert "4 more rules failed: Z5, Z6, Z7, Z8" in said
+    assert "4 more failures, all in the report: Z5, Z6, Z7, Z8" in said
 
 
 def test_the_replay_line_is_what_a_shell_would_read(tmp_path):
