@@ -25,7 +25,6 @@ MAX_LOG_LINES = 6
 MAX_LOGS = 4
 _LABEL = 10
 _CONTINUED = " \\"
-Group = tuple[RuleResult, Sequence[str]]
 
 
 def failure_message(
@@ -46,7 +45,7 @@ def failure_message(
     """
     gravest = failures(verdicts)
     lines: list[str] = []
-    groups = _each_rule_first(grouped(gravest))
+    groups = grouped(gravest)
     for result, also in groups[:MAX_FAILURES]:
         lines += [*_finding(result, also, history), ""]
     if len(groups) > MAX_FAILURES:
@@ -76,12 +75,6 @@ def case_text(case: CaseRecord, *, seed: int, report: str = "", jaeger_url: str 
         jaeger_url=jaeger_url,
         replay=replay_line(case, seed),
     )
-
-
-def _each_rule_first(groups: Sequence[Group]) -> list[Group]:
-    """Put the first failure of each rule before the repeats, so that many of one rule do not hide another."""
-    first = {group[0].rule: group for group in reversed(groups)}
-    return sorted(groups, key=lambda group: first[group[0].rule] is not group)
 
 
 def _finding(result: RuleResult, also: Sequence[str], history: History) -> Iterator[str]:

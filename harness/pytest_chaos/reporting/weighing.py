@@ -38,11 +38,16 @@ def failures(verdicts: Sequence[Verdict]) -> tuple[RuleResult, ...]:
 
 
 def grouped(found: Sequence[RuleResult]) -> tuple[tuple[RuleResult, tuple[str, ...]], ...]:
-    """Failures with the further sentences of the same rule about the same subject and witness: a story is told once."""
+    """Failures with the further sentences of the same rule about the same subject and witness: a story is told once.
+
+    The first of each rule stands before the repeats, so that where few are shown many of one rule hide no other.
+    """
     groups: dict[tuple[str, str, tuple[str, ...]], list[RuleResult]] = {}
     for result in found:
         groups.setdefault((result.rule, result.subject, result.witness), []).append(result)
-    return tuple((one, tuple(dict.fromkeys(result.message for result in more))) for one, *more in groups.values())
+    told = [(one, tuple(dict.fromkeys(result.message for result in more))) for one, *more in groups.values()]
+    first = {group[0].rule: group for group in reversed(told)}
+    return tuple(sorted(told, key=lambda group: first[group[0].rule] is not group))
 
 
 def missing_of(case: CaseRecord) -> tuple[str, ...]:

@@ -111,3 +111,10 @@ def test_one_rule_about_the_same_events_is_one_finding_with_every_sentence():
     two = dataclasses.replace(one, message="o1 had 2 effects")
     other = dataclasses.replace(one, witness=("a9",))
     assert grouped((one, two, other)) == ((one, ("o1 had 2 effects",)), (other, ()))
+
+
+def test_the_first_of_each_rule_stands_before_the_repeats():
+    many = [RuleResult(rule="T1", subject=f"s{number}", outcome="FAIL", message="m") for number in range(3)]
+    other = RuleResult(rule="N2", outcome="FAIL", message="m")
+    told = [(one.rule, one.subject) for one, _ in grouped((*many, other))]
+    assert told == [("T1", "s0"), ("N2", ""), ("T1", "s1"), ("T1", "s2")]
