@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_chaos.wire.amqp import AmqpReader
-from pytest_chaos.wire.reader import BadFrame
+from pytest_chaos.wire.amqp.reader import AmqpReader
+from pytest_chaos.wire.framed.reader import BadFrame
 from tests.unit.wire.amqp_talk import (
     HEARTBEAT,
     Basic,

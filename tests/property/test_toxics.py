@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_chaos.wire.table import draw
-from pytest_chaos.wire.toxic_stages import STAGES
-from pytest_chaos.wire.toxics import Chain
+from pytest_chaos.wire.toxics.chain import Chain
+from pytest_chaos.wire.toxics.stages import STAGES
 
 MS = 1_000_000
 SLOWING = st.one_of(

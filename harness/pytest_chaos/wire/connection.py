@@ -10,9 +10,9 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.wire.ends import End, reset_socket
-from pytest_chaos.wire.flow import shape
 from pytest_chaos.wire.table import Active
-from pytest_chaos.wire.toxics import What
+from pytest_chaos.wire.toxics.chain import What
+from pytest_chaos.wire.toxics.flow import shape
 from pytest_chaos.wire.world import World
 
 if TYPE_CHECKING:
@@ -218,11 +218,11 @@ class Sniffer(Handler):
         self._first += data
         first = self._first
         if first.startswith(PREFACE):
-            from pytest_chaos.wire.http2 import Http2  # noqa: PLC0415 - the handlers know this module
+            from pytest_chaos.wire.http2.connection import Http2  # noqa: PLC0415 - the handlers know this module
 
             self._become(Http2(self.connection))
         elif _REQUEST.match(first) and not first.startswith(PREFACE[:6]):
-            from pytest_chaos.wire.http1 import Http1  # noqa: PLC0415
+            from pytest_chaos.wire.http1.connection import Http1  # noqa: PLC0415
 
             self._become(Http1(self.connection))
         elif not PREFACE.startswith(first) and (not _MAYBE.match(first) or len(first) > 65536):

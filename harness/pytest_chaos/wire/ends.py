@@ -9,8 +9,8 @@ import struct
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from pytest_chaos.wire.flow import Flow
-    from pytest_chaos.wire.toxics import What
+    from pytest_chaos.wire.toxics.chain import What
+    from pytest_chaos.wire.toxics.flow import Flow
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _TCP_CLOSED = 7

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.model.fault import EVERYBODY, When, WireRule
-from pytest_chaos.wire import toxic_kinds
+from pytest_chaos.wire.toxics import kinds as toxic_kinds
 
 Phase = Literal["listener", "connection", "request", "response", "bytes", "standing"]
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.ends import close_socket, reset_socket
-from pytest_chaos.wire.flow import shape
 from pytest_chaos.wire.holding import BACKLOG, Connects
 from pytest_chaos.wire.refusals import Refusals
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Active, Step
+from pytest_chaos.wire.toxics.flow import shape
 from pytest_chaos.wire.world import World
 
 if TYPE_CHECKING:
-    from pytest_chaos.wire.kafka_addresses import Advertised
+    from pytest_chaos.wire.kafka.addresses import Advertised
 
 _AT_ONCE = 64
 _AGAIN_S = 0.05
@@ -79,7 +79,7 @@ class Link:
                 f"advertise={mapping!r:.80}: must be null where protocol is not kafka: only its addresses are rewritten"
             )
             raise ChaosError(msg)
-        from pytest_chaos.wire.kafka_addresses import Advertised  # noqa: PLC0415 - few links need Kafka's layouts
+        from pytest_chaos.wire.kafka.addresses import Advertised  # noqa: PLC0415 - few links need Kafka's layouts
 
         own = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         self.advertised = None if mapping is None else Advertised(mapping, own=own)

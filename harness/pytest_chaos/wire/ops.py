@@ -10,8 +10,8 @@ from pytest_chaos.model.codec import to_json
 from pytest_chaos.wire import fields as asked
 from pytest_chaos.wire import kinds
 from pytest_chaos.wire.fields import Fields
+from pytest_chaos.wire.framed.readers import handler_of
 from pytest_chaos.wire.links import Link
-from pytest_chaos.wire.readers import handler_of
 from pytest_chaos.wire.record import Record
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Active

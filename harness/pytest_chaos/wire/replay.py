@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_chaos.wire.frames import BadFrame, Block
-from pytest_chaos.wire.http2_stub import Http2Stub
-from pytest_chaos.wire.messages import HEAD_LIMIT, BadMessage, Body, Head, parse_response
+from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Body, Head, parse_response
+from pytest_chaos.wire.http2.call import Http2Call
+from pytest_chaos.wire.http2.frames import BadFrame, Block
+from pytest_chaos.wire.http2.stub import Http2Stub
 from pytest_chaos.wire.record import RESPONSE_HEADERS, Record
-from pytest_chaos.wire.replay_http2 import Http2Call
 from pytest_chaos.wire.stub import Request, Stub
 from pytest_chaos.wire.table import Step
 from pytest_chaos.wire.world import World

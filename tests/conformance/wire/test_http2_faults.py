@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_chaos.wire import frames
-from pytest_chaos.wire.frames import Block, FrameReader, HeaderReader
-from pytest_chaos.wire.replay_http2 import Http2Call
+from pytest_chaos.wire.http2 import frames
+from pytest_chaos.wire.http2.call import Http2Call
+from pytest_chaos.wire.http2.frames import Block, FrameReader, HeaderReader
 
 LONG = "y" * 60_000
 OPERATIONS = {

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
-from pytest_chaos.wire import frames
-from pytest_chaos.wire.frames import Block, HeaderWriter
-from pytest_chaos.wire.replay_http2 import Http2Call
+from pytest_chaos.wire.http2 import frames
+from pytest_chaos.wire.http2.call import Http2Call
+from pytest_chaos.wire.http2.frames import Block, HeaderWriter
 
 STREAMS = int(os.environ.get("PYTEST_CHAOS_MUTATIONS", "2000"))
 """``make soak`` asks for more."""

@@ -22,7 +22,7 @@ import pytest
 from pytest_chaos.brokers.kafka import Kafka
 from pytest_chaos.errors import PartMissing
 from pytest_chaos.parts import kafka as part
-from pytest_chaos.wire import kafka_api
+from pytest_chaos.wire.kafka import api as kafka_api
 from tests.conformance.brokers.conftest import _CLAIMS, Running
 from tests.conformance.wire import kafka_schema
 

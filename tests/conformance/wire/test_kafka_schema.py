@@ -11,10 +11,10 @@ import pytest
 
 from pytest_chaos.errors import PartMissing
 from pytest_chaos.parts import kafka as part
-from pytest_chaos.wire import kafka_api
-from pytest_chaos.wire.kafka import KafkaReader
-from pytest_chaos.wire.kafka_addresses import Advertised
-from pytest_chaos.wire.kafka_layout import typed
+from pytest_chaos.wire.kafka import api as kafka_api
+from pytest_chaos.wire.kafka.addresses import Advertised
+from pytest_chaos.wire.kafka.layout import typed
+from pytest_chaos.wire.kafka.reader import KafkaReader
 from tests.conformance.wire import kafka_schema
 
 TOLD = "link.test:1234"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pamqp import body, commands, frame, header, heartbeat
 
-from pytest_chaos.wire.amqp import AmqpReader
+from pytest_chaos.wire.amqp.reader import AmqpReader
 
 GREETING = b"AMQP\0\0\x09\x01"
 HEARTBEAT = frame.marshal(heartbeat.Heartbeat(), 0)

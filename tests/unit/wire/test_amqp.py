@@ -8,8 +8,8 @@ import hashlib
 
 import pytest
 
-from pytest_chaos.wire.amqp_frames import CONTENT_LIMIT
-from pytest_chaos.wire.reader import BadFrame
+from pytest_chaos.wire.amqp.frames import CONTENT_LIMIT
+from pytest_chaos.wire.framed.reader import BadFrame
 from tests.unit.wire.amqp_talk import (
     HEARTBEAT,
     Basic,

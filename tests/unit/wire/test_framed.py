@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_chaos.model.fault import When, WireRule
-from pytest_chaos.wire.framed import Framed
-from pytest_chaos.wire.lanes import HELD_LIMIT
-from pytest_chaos.wire.reader import BadFrame, Call, Frame
+from pytest_chaos.wire.framed.connection import Framed
+from pytest_chaos.wire.framed.lanes import HELD_LIMIT
+from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame
 from pytest_chaos.wire.spool import Spool
 from pytest_chaos.wire.world import World
 

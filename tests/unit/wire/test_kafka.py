@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_chaos.errors import ChaosError
-from pytest_chaos.wire.kafka import KafkaReader
-from pytest_chaos.wire.kafka_addresses import Advertised
-from pytest_chaos.wire.kafka_api import error_name
-from pytest_chaos.wire.kafka_cutter import COLLECTED
-from pytest_chaos.wire.reader import BadFrame
+from pytest_chaos.wire.framed.reader import BadFrame
+from pytest_chaos.wire.kafka.addresses import Advertised
+from pytest_chaos.wire.kafka.api import error_name
+from pytest_chaos.wire.kafka.cutter import COLLECTED
+from pytest_chaos.wire.kafka.reader import KafkaReader
 
 CAPTURED = json.loads(Path(__file__).with_name("kafka_exchanges.json").read_text())
 HOST, _, PORT = CAPTURED["advertised"].rpartition(":")

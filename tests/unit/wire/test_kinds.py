@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pytest_chaos.errors import FaultError
 from pytest_chaos.model.fault import WireRule
 from pytest_chaos.wire.kinds import KINDS, check, phase_of
-from pytest_chaos.wire.toxic_kinds import BOUNDS
+from pytest_chaos.wire.toxics.kinds import BOUNDS
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_chaos.wire import frames
 from pytest_chaos.wire.connection import PREFACE
-from pytest_chaos.wire.frames import BadFrame, Block, FrameReader, HeaderReader, HeaderWriter
-from pytest_chaos.wire.grpc import Messages
-from pytest_chaos.wire.messages import BadMessage, edited, parse_request, reframed
+from pytest_chaos.wire.http1.messages import BadMessage, edited, parse_request, reframed
+from pytest_chaos.wire.http2 import frames
+from pytest_chaos.wire.http2.call import Http2Call
+from pytest_chaos.wire.http2.frames import BadFrame, Block, FrameReader, HeaderReader, HeaderWriter
+from pytest_chaos.wire.http2.grpc import Messages
 from pytest_chaos.wire.replay import Copy, Http1Call
-from pytest_chaos.wire.replay_http2 import Http2Call
 
 RAW = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nT: 1\r\n\r\n"

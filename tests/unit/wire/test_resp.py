@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_chaos.wire.reader import BadFrame
-from pytest_chaos.wire.resp import RespReader
-from pytest_chaos.wire.resp_scan import COLLECTED
+from pytest_chaos.wire.framed.reader import BadFrame
+from pytest_chaos.wire.resp.reader import RespReader
+from pytest_chaos.wire.resp.scan import COLLECTED
 
 
 def command(*words):

@@ -7,11 +7,11 @@ import statistics
 import pytest
 
 from pytest_chaos.injectors.toxiproxy import client
-from pytest_chaos.wire.delays import at_percentile, delay_ms
 from pytest_chaos.wire.table import draw
-from pytest_chaos.wire.toxic_kinds import BOUNDS, wrong
-from pytest_chaos.wire.toxic_stages import STAGES
-from pytest_chaos.wire.toxics import Chain
+from pytest_chaos.wire.toxics.chain import Chain
+from pytest_chaos.wire.toxics.delays import at_percentile, delay_ms
+from pytest_chaos.wire.toxics.kinds import BOUNDS, wrong
+from pytest_chaos.wire.toxics.stages import STAGES
 
 MS = 1_000_000
 

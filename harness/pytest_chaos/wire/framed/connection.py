@@ -1,0 +1,278 @@
+"""A broker's protocol on a connection, read frame by frame: the bytes as they come, faults on the calls in them.
+
+Frames pass in order. What a step holds keeps back what comes behind it in its lane: the whole direction where answers
+come in the order of the calls, else what the reader says. Steps of several frames are played at once, so that of ten
+pipelined calls each is late by the same time; what they decide is done in the frames' order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from pytest_chaos.wire.acts import How
+from pytest_chaos.wire.connection import Connection, Handler
+from pytest_chaos.wire.framed.call import FramedCall
+from pytest_chaos.wire.framed.lanes import Passage, Way
+from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Reader, Side
+from pytest_chaos.wire.record import op_key
+from pytest_chaos.wire.table import NOTHING, Facts
+
+_WHOLE = "whole"
+"""The lane of everything, where there is only one."""
+
+
+class Framed(Handler):
+    """Plays rules on the calls that ``reader`` finds; what that cannot read is left to TCP's handler."""
+
+    def __init__(self, connection: Connection, reader: Reader) -> None:
+        super().__init__(connection)
+        self._reader = reader
+        self.in_order = reader.in_order
+        callee = connection.callee
+        assert callee is not None, "a stub has no broker's protocol"
+        self._caller_way = Way(connection.caller, callee, self._passed)
+        self._callee_way = Way(callee, connection.caller, self._passed)
+        self._open: dict[Hashable, FramedCall] = {}
+        self._calls = 0
+        self._left_ns: int | None = None
+        self._over = False
+
+    def from_caller(self, data: bytes) -> None:
+        """Pass the caller's frames on."""
+        self._take(self._caller_way, self._reader.from_caller, data)
+
+    def from_callee(self, data: bytes) -> None:
+        """Pass the callee's frames on."""
+        self._take(self._callee_way, self._reader.from_callee, data)
+
+    def _take(self, way: Way, read: Callable[[bytes], list[Frame]], data: bytes) -> None:
+        if self._over:
+            return
+        now = self.world.now()
+        if not way.pending:
+            way.since_ns = now
+        way.pending += len(data)
+        self._reader.split_acks = self.world.table.watched(self.link.name)
+        try:
+            frames = read(data)
+        except BadFrame as wrong:
+            self._give_up_reading(str(wrong))
+            return
+        for frame in frames:
+            self._frame(way, frame, now)
+            way.since_ns = now
+            way.pending = max(0, way.pending - len(frame.raw))
+        way.flush()
+
+    def _frame(self, way: Way, frame: Frame, now: int) -> None:
+        if self._over:  # cut at a frame before this one
+            return
+        lane = _WHOLE if self.in_order else frame.lane
+        part = lane in way.current
+        passage = way.current.get(lane) if part else None
+        playing: list[FramedCall] = []
+        if not part:
+            passage = self._passage(way, frame, lane, playing)
+        if passage is not None:
+            self._note(passage, frame, now)
+        if frame.more:
+            way.current[lane] = passage
+        elif part:
+            del way.current[lane]
+        way.send(passage, frame.raw, lane if passage is None else passage.lane, last=not frame.more)
+        for call in playing:
+            if passage is not None and passage.begins is call:
+                call.start()
+            else:
+                call.answered()
+
+    def _passage(self, way: Way, frame: Frame, lane: Hashable, playing: list[FramedCall]) -> Passage | None:
+        begins = None if frame.begins is None else self._begin(frame.begins, way.since_ns)
+        ends = tuple(self._open[id_] for id_ in frame.answers if id_ in self._open) if frame.answers else ()
+        if begins is None and not ends:
+            return None
+        passage = Passage(lane, begins, ends)
+        if lane is None:
+            passage.lane = passage
+        if begins is not None:
+            begins.asking = (way, passage)
+            if begins.plan.request:
+                playing.append(begins)
+        for call in ends:
+            call.answering = (way, passage)
+            if call.plan.response:
+                playing.append(call)
+        passage.waits = len(playing)
+        return passage
+
+    def _begin(self, call: Call, since_ns: int) -> FramedCall | None:
+        world, link, plan = self.world, self.link.name, NOTHING
+        if world.table.watched(link):
+            facts = Facts(
+                operation=call.operation,
+                headers=call.headers,
+                protocol=self._reader.name,
+                op_key=op_key(dict(call.headers)),
+                named=call.background or call.by == "callee",
+                answered=call.answered,
+            )
+            plan = world.table.decide(link, facts)
+        if call.background and plan is NOTHING:
+            return None
+        record = world.begin(
+            link=link,
+            connection=self.connection.id,
+            reused=self._calls > 0,
+            protocol=self._reader.name,
+            connected_ns=self.connection.connected_ns,
+            started_ns=since_ns,
+        )
+        self._calls += 1
+        record.operation, record.marker, record.body_hash = call.operation, call.marker, call.body_hash
+        record.request_headers = dict(call.headers)
+        framed = self._open[call.id] = FramedCall(self, call, record, plan)
+        return framed
+
+    @staticmethod
+    def _note(passage: Passage, frame: Frame, now: int) -> None:
+        """Record what a part tells as it comes."""
+        begins = passage.begins
+        if begins is not None and not begins.ended:
+            begins.record.request_bytes += len(frame.raw)
+            begins.record.body_hash = frame.body_hash or begins.record.body_hash
+            if not frame.more:
+                begins.record.sent_ns = now
+        if frame.error:
+            for call in passage.ends:
+                if not call.ended:
+                    call.record.response_headers = {"error": frame.error}
+
+    def _passed(self, passage: Passage, raw: bytes, last: bool) -> None:  # noqa: FBT001 - called by position
+        """Record that a part was handed on."""
+        now = self.world.now()
+        begins = passage.begins
+        if begins is not None and not begins.ended:
+            begins.record.forwarded_ns = begins.record.forwarded_ns or now
+            if last:
+                begins.asking = None
+                if not begins.call.answered:
+                    begins.end()
+        for call in passage.ends:
+            if not call.ended:
+                call.record.answered_ns = call.record.answered_ns or now
+                call.record.response_bytes += len(raw)
+                if last:
+                    call.end()
+
+    def forget(self, id_: Hashable) -> None:
+        """Close a call: it has ended."""
+        self._open.pop(id_, None)
+
+    def cut(self, how: How, error: str, call: FramedCall) -> None:
+        """End the connection for a call's sake; what else is open on it ends as well."""
+        call.end(error=error, closed_by="wire")
+        self._end_all(error if error != "truncated" else "eof", "wire")
+        if how == "reset":
+            self.connection.reset_both()
+        else:
+            self.connection.close()
+
+    # how the ends end
+
+    def caller_eof(self) -> None:
+        """Half a connection is passed on; while wire itself holds something, FIN is the caller giving up."""
+        self._rest("caller")
+        if self._over:
+            return
+        if self._caller_way.lanes or self._callee_way.lanes:
+            self._end_all("eof", "caller")
+            self.connection.close()
+            return
+        self._left_ns = self.world.now()
+        super().caller_eof()
+
+    def callee_eof(self) -> None:
+        """The end of the hope for answers that are not here; FIN comes behind those that are."""
+        self._rest("callee")
+        if self._over:
+            return
+        for call in [call for call in self._open.values() if call.asking is None and call.answering is None]:
+            self._end_one(call, "eof", "callee")
+        if self._callee_way.lanes:
+            self._callee_way.eof = True
+        else:
+            super().callee_eof()
+
+    def drain(self, way: Way, lane: Hashable) -> None:
+        """Pass on what need not wait any more, and the FIN that waited behind it."""
+        way.drain(lane)
+        if self._callee_way.eof and not self._callee_way.lanes and not self._over:
+            self._callee_way.eof = False
+            super().callee_eof()
+
+    def lost(self, *, caller: bool, reset: bool) -> None:
+        """End what is open; the other end sees the same."""
+        self._end_all("reset" if reset else "eof", "caller" if caller else "callee")
+        super().lost(caller=caller, reset=reset)
+
+    def undialled(self, error: str) -> None:
+        """End what is open: the callee is not there, and certainly got nothing."""
+        now = self.world.now()
+        if not self._open:
+            record = self.world.begin(
+                link=self.link.name,
+                connection=self.connection.id,
+                reused=False,
+                protocol="tcp",
+                connected_ns=self.connection.connected_ns,
+                started_ns=self._caller_way.since_ns or now,
+            )
+            self.world.end(record, error=error, closed_by="callee")
+        for call in self._open.values():
+            call.record.forwarded_ns = None
+        self._end_all(error, "callee")
+
+    def shut(self, fault: str) -> None:
+        """End what is open: wire closes the link."""
+        if fault:
+            for call in self._open.values():
+                call.record.faults.append(fault)
+        self._end_all("reset", "wire")
+
+    def _end_all(self, error: str, closed_by: str) -> None:
+        self._over = True
+        for call in list(self._open.values()):
+            self._end_one(call, error, closed_by)
+        self._caller_way.drop()
+        self._callee_way.drop()
+
+    def _end_one(self, call: FramedCall, error: str, closed_by: str) -> None:
+        if self._left_ns is not None and closed_by != "wire":
+            call.end(error="eof", closed_by="caller", at_ns=self._left_ns)
+        else:
+            call.end(error=error, closed_by=closed_by)
+
+    def _rest(self, side: Side) -> None:
+        """Pass on what will never be a frame."""
+        way = self._caller_way if side == "caller" else self._callee_way
+        left = self._reader.unread(side)
+        if left and not self._over:
+            way.send(None, left, _WHOLE if self.in_order else None, last=True)
+            way.flush()
+
+    def _give_up_reading(self, reason: str) -> None:
+        """Relay what is left as it is; what was held goes on, what is open ends unread."""
+        from pytest_chaos.wire.tcp import Tcp  # noqa: PLC0415 - siblings; only here does one need the other
+
+        caller, callee = self._reader.unread("caller"), self._reader.unread("callee")
+        self._caller_way.let_go()
+        self._callee_way.let_go()
+        self._end_all("opaque", "wire")
+        self.link.saw_opaque(reason)
+        handler = self.connection.handler = Tcp(self.connection, opaque=reason)
+        if caller:
+            handler.from_caller(caller)
+        if callee:
+            handler.from_callee(callee)
+        if self._callee_way.eof:
+            handler.callee_eof()
