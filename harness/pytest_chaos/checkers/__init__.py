@@ -147,5 +147,5 @@ def event_times(history: History) -> dict[str, int]:
 
 def unhit(history: History, *targets: str) -> str:
     """Say which faults on these links or nodes hit nothing, so that a rule was not put to the test; empty: none."""
-    idle = [fault for fault in history.faults if fault.hits == 0 and (not targets or fault.target in targets)]
+    idle = [fault for fault in history.faults if fault.hits == 0 and (not targets or set(fault.places) & set(targets))]
     return "; ".join(f"the fault {fault.id} ({fault.kind} on {fault.target}) hit nothing" for fault in idle)

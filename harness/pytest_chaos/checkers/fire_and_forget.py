@@ -44,7 +44,7 @@ class FireAndForget:
         """Decide N1 and N2."""
         found = Findings(history, self, self.link, ("N1", "N2"))
         callee = self.link.partition(" -> ")[2]
-        active = [fault for fault in history.faults if fault.target in (self.link, callee) and fault.hits]
+        active = [fault for fault in history.faults if {self.link, callee} & set(fault.places) and fault.hits]
         if not active:
             found.missing(("N1", "N2"), unhit(history, self.link, callee) or f"no fault acted on {self.link}")
         self._isolated(found, history, active)

@@ -60,7 +60,7 @@ class Saga:
         active = [
             fault.id
             for fault in history.faults
-            if fault.lifted_ns is None and fault.target in (*links, self.orchestrator)
+            if fault.lifted_ns is None and {*links, self.orchestrator} & set(fault.places)
         ]
         if active:
             found.doubt(_FINAL, f"the faults {', '.join(active)} are still active: judge after they are lifted")

@@ -127,6 +127,13 @@ class Chaos:
         finally:
             self._nemesis.uninstall(schedule)
 
+    def heal(self) -> None:
+        """Lift every fault of this test that is in force, newest first, each undo proved; the blocks then end quietly.
+
+        Raises UndoError when something could not be taken back (the others are).
+        """
+        self._nemesis.heal()
+
     def restart(self, node: str) -> None:
         """Restart a node now and wait until it is ready again; its ports and its data stay."""
         self._session.topology.node(node)

@@ -111,7 +111,7 @@ def unhit(fault: FaultRecord, history: History) -> str:
     """Say that a fault touched nothing, what would have counted, and what may have hidden it."""
     params = ", ".join(f"{name}={value}" for name, value in fault.params.items())
     fault_is = f"the fault {fault.id} {fault.kind} on {fault.target} ({params})"
-    opaque = history.opaque(fault.target)
+    opaque = "; ".join(said for said in map(history.opaque, fault.places) if said)
     return f"{fault_is} hit nothing: it proves nothing about the system{opaque and f' ({opaque})'}"
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.engine.clock import now_ns
-from pytest_chaos.errors import FaultError
-from pytest_chaos.model.fault import ByteFault, Fault, Installed, NodeAction, Schedule, WireRule
+from pytest_chaos.errors import FaultError, UndoError
+from pytest_chaos.model import cutting
+from pytest_chaos.model.fault import ByteFault, Cut, Fault, Installed, NodeAction, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.topology import Topology
 
@@ -26,6 +27,7 @@ class Nemesis:
         self._owner = owner
         self._numbers = itertools.count(1)
         self._records: dict[str, FaultRecord] = {}
+        self._active: dict[str, Schedule] = {}
 
     def install(self, faults: Sequence[Fault]) -> Schedule:
         """Install faults, all or none; raise FaultError or TopologyError naming what is wrong with which."""
@@ -33,7 +35,12 @@ class Nemesis:
         schedule = Schedule(id=f"{self._owner}#{next(self._numbers)}", owner=self._owner, faults=installed)
         for fault in installed:
             self._records[fault.id] = FaultRecord(
-                id=fault.id, kind=fault.kind, target=fault.target, params=fault.params, installed_ns=now_ns()
+                id=fault.id,
+                kind=fault.kind,
+                target=fault.target,
+                params=fault.params,
+                installed_ns=now_ns(),
+                links=fault.links,
             )
         try:
             self._keeper.install(schedule)
@@ -41,12 +48,26 @@ class Nemesis:
             for fault in installed:
                 del self._records[fault.id]
             raise
+        self._active[schedule.id] = schedule
         return schedule
 
     def uninstall(self, schedule: Schedule) -> None:
-        """Lift a schedule; its undo is proved by the keeper, and its hits are kept."""
+        """Lift a schedule, if it is not lifted yet; its undo is proved by the keeper, and its hits are kept."""
+        if self._active.pop(schedule.id, None) is None:
+            return
         for record in self._keeper.uninstall(schedule.id):
             self._records[record.id] = self._merge(record)
+
+    def heal(self) -> None:
+        """Lift everything of this test that is in force, newest first; what fails hinders nothing, and is raised."""
+        failures: list[UndoError] = []
+        for schedule in reversed(list(self._active.values())):
+            try:
+                self.uninstall(schedule)
+            except UndoError as failed:
+                failures.append(failed)
+        if failures:
+            raise UndoError("; ".join(map(str, failures)))
 
     def records(self) -> tuple[FaultRecord, ...]:
         """Every fault of the test so far, with its hits up to now."""
@@ -57,18 +78,22 @@ class Nemesis:
 
     def _merge(self, told: FaultRecord) -> FaultRecord:
         known = self._records[told.id]
-        return dataclasses.replace(told, kind=known.kind, target=known.target, params=known.params)
+        return dataclasses.replace(
+            told, kind=known.kind, target=known.target, params=known.params, links=known.links
+        )
 
     def _compile(self, fault: Fault) -> Installed:
         fault_id = f"f{next(self._numbers)}"
         self._check_target(fault)
         actions = fault.actions(fault_id)
+        across = tuple(rule for action in actions if isinstance(action, Cut) for rule in self._across(action))
         return Installed(
             id=fault_id,
             kind=type(fault).__name__,
             target=fault.target,
             params=_params(fault),
-            rules=tuple(action for action in actions if isinstance(action, WireRule)),
+            links=tuple(dict.fromkeys(rule.link for rule in across)),
+            rules=(*(action for action in actions if isinstance(action, WireRule)), *across),
             toxics=tuple(action for action in actions if isinstance(action, ByteFault)),
             nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
         )
@@ -80,16 +105,21 @@ class Nemesis:
         for action in fault.actions("f0"):
             if isinstance(action, NodeAction):
                 self._topology.node(action.node)
+            elif isinstance(action, Cut):
+                self._across(action)
             else:
                 self._topology.link(action.link)
 
+    def _across(self, cut: Cut) -> tuple[WireRule, ...]:
+        return cutting.rules(cut, [node.name for node in self._topology.nodes], self._topology.links)
+
 
 def _params(fault: Fault) -> dict[str, str]:
-    """Give a fault's own fields as text, without those that hold their default."""
+    """Give a fault's own fields as text, without those that hold their default or that its target says."""
     shown: dict[str, str] = {}
     plain: Any = fault
     for field in dataclasses.fields(plain) if dataclasses.is_dataclass(plain) else ():
         value = getattr(plain, field.name)
-        if value != fault.target and value not in (field.default, None, "", (), {}):
+        if field.name != "groups" and value != fault.target and value not in (field.default, None, "", (), {}):
             shown[field.name] = str(value)
     return shown

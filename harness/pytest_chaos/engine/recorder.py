@@ -121,17 +121,17 @@ def node_infos(topology: Topology) -> tuple[NodeInfo, ...]:
 
 
 def with_refused_calls(fault: FaultRecord, ops: Sequence[Op]) -> FaultRecord:
-    """Count the driver's own calls that a ``Refuse`` on their link refused, where nobody has counted it otherwise.
+    """Count the driver's own calls that a fault which refuses refused on their link, where nobody else counted them.
 
     A gRPC call says why its channel is down, which may be an older story: only calls that make a connection count.
     """
-    if fault.kind != "Refuse" or fault.hits:
+    if (fault.kind != "Refuse" and fault.params.get("how") != "refuse") or fault.hits:
         return fault
     until = fault.lifted_ns
     times = [
         op.completed_ns
         for op in ops
-        if op.link == fault.target
+        if op.link in fault.places
         and op.completed_ns is not None
         and fault.installed_ns <= op.invoked_ns
         and (until is None or op.completed_ns <= until)

@@ -53,7 +53,7 @@ class WireStep:
     @property
     def action(self) -> str:
         """The rules by kind and link."""
-        return "; ".join(f"{rule.kind} on {rule.link}" for rule in self._rules)
+        return "; ".join(dict.fromkeys(f"{rule.kind} on {rule.link}" for rule in self._rules))
 
     async def apply(self) -> None:
         """Install every rule or none; raise FaultError with wire's sentence about the one that it refuses."""
@@ -99,11 +99,20 @@ class WireStep:
             hits=count,
             first_ns=min(firsts, default=None),
             last_ns=max(lasts, default=None),
-            proof=self._proof(fault, count, sum(int(row.get("bytes", 0)) for row in rows)) if count else "",
+            proof=self._proof(fault, count, sum(int(row.get("bytes", 0)) for row in rows), hits) if count else "",
         )
 
-    def _proof(self, fault: str, count: int, size: int) -> str:
+    def _by_link(self, fault: str, hits: Mapping[str, Any]) -> str:
+        counted: dict[str, int] = {}
+        for rule in self._rules:
+            if rule.fault == fault:
+                counted[rule.link] = counted.get(rule.link, 0) + int(hits.get(rule.id, {}).get("hits", 0))
+        return ", ".join(f"{link} {count}" for link, count in counted.items())
+
+    def _proof(self, fault: str, count: int, size: int, hits: Mapping[str, Any]) -> str:
         kind = next(rule.kind for rule in self._rules if rule.fault == fault)
+        if len({rule.link for rule in self._rules if rule.fault == fault}) > 1:
+            return f"wire acted on {count} connections ({size} bytes): {self._by_link(fault, hits)}"
         if kind.startswith(BYTES):
             return f"wire's {kind.removeprefix(BYTES)} acted on {count} connections and {size} bytes"
         return _ON_CONNECTIONS.get(kind, "wire acted on {} requests").format(count)

@@ -62,6 +62,7 @@ class Desk:
                 params=fault.params,
                 engine=_engine(fault.id, steps),
                 installed_ns=time.monotonic_ns(),
+                links=fault.links,
             )
             for fault in schedule.faults
         }

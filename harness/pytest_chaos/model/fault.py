@@ -205,7 +205,23 @@ class NodeAction:
     restart_after_s: float | None = None
 
 
-Action = WireRule | ByteFault | NodeAction
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A partition, before a topology says which links it cuts: ``model.cutting`` makes wire rules of it.
+
+    ``shape``: between the ``groups``; one group in two ``halves`` or as a ``ring`` (empty: of all nodes); the group
+    against the ``rest``.
+    """
+
+    id: str
+    fault: str
+    groups: tuple[tuple[str, ...], ...]
+    shape: Literal["groups", "halves", "ring", "rest"] = "groups"
+    one_way: bool = False
+    how: Literal["blackhole", "refuse", "drop"] = "blackhole"
+
+
+Action = WireRule | ByteFault | NodeAction | Cut
 
 
 class Fault(Protocol):
@@ -221,12 +237,16 @@ class Fault(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """One fault of a schedule with the id that it got and what it compiles to."""
+    """One fault of a schedule with the id that it got and what it compiles to.
+
+    ``links``: those that it acts on, where its target is not the one link.
+    """
 
     id: str
     kind: str
     target: str
     params: dict[str, str] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
     rules: tuple[WireRule, ...] = ()
     toxics: tuple[ByteFault, ...] = ()
     nodes: tuple[NodeAction, ...] = ()

@@ -16,8 +16,9 @@ from pytest_chaos.model.span import Span
 class FaultRecord:
     """One fault as it was carried out. Times are monotonic ns; ``hits`` counts what it acted on.
 
-    ``target`` is a link or a node; ``params`` are the fault's own fields, as text. ``proof`` says how the hit is known;
-    empty and ``hits == 0``: the fault touched nothing and decides nothing.
+    ``target`` is a link, a node, or in words what it parts (``orders | payments``): ``links`` are then those that it
+    acts on. ``params`` are the fault's own fields, as text. ``proof`` says how the hit is known; empty and
+    ``hits == 0``: the fault touched nothing and decides nothing.
     """
 
     id: str
@@ -31,6 +32,12 @@ class FaultRecord:
     first_hit_ns: int | None = None
     last_hit_ns: int | None = None
     proof: str = ""
+    links: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every link and node that it is about."""
+        return (self.target, *self.links)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.journal import CaseRecord, UndoRecord
 from pytest_chaos.model.verdict import RuleResult
 from pytest_chaos.reporting.drawing import Drawing, describe, draw
-from pytest_chaos.reporting.moments import Moment, fault_label, relative_ms, witness
+from pytest_chaos.reporting.moments import Moment, fault_label, fault_place, relative_ms, witness
 from pytest_chaos.reporting.reading import Run
 from pytest_chaos.reporting.story import Story, tell
 from pytest_chaos.reporting.traces import TraceLink, trace_links
@@ -70,6 +70,7 @@ class FaultRow:
 
     fault: FaultRecord
     label: str
+    place: str
     window: str
     hits: str
     undo: str
@@ -171,7 +172,7 @@ def _steps(story: Story, history: History) -> list[Step]:
     told: list[tuple[int, Step]] = []
     for fault in story.faults:
         number = story.numbers.get(fault.id, 0)
-        begins = f"fault {fault.id} begins: {fault_label(fault)} on {fault.target}"
+        begins = f"fault {fault.id} begins: {fault_label(fault)} on {fault_place(fault)}"
         at = relative_ms(fault.installed_ns, history)
         told.append((fault.installed_ns, Step(at=at, text=begins, css="s-fault", number=number)))
         if fault.lifted_ns is not None:
@@ -213,6 +214,7 @@ def _fault(fault: FaultRecord, history: History, undos: Sequence[UndoRecord]) ->
     return FaultRow(
         fault=fault,
         label=fault_label(fault),
+        place=fault_place(fault),
         window=f"{relative_ms(fault.installed_ns, history)} ms to {until}",
         hits=hits,
         undo=undo or "no undo in the journal",

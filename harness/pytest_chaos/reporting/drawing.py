@@ -87,7 +87,7 @@ def draw(story: Story) -> Drawing:
         Box(x=band.x, y=strip.y, width=band.width, height=strip.height, css=band.css)
         for fault, band in zip(story.faults, bands, strict=True)
         for strip, lane in zip(strips, story.lanes, strict=True)
-        if lane.name == fault.target or lane.name.partition(" -> ")[2].partition(".")[0] == fault.target
+        if lane.name in fault.places or lane.name.partition(" -> ")[2].partition(".")[0] == fault.target
     )
     return Drawing(
         width=WIDTH,

@@ -13,6 +13,7 @@ from pytest_chaos.model.op import Op
 from pytest_chaos.model.span import Span
 
 _MAX_PARAM = 80
+_MAX_LINKS = 4
 MomentKind = Literal["op", "attempt", "effect", "message", "node", "fault", "span", "unknown"]
 
 _GRPC = [
@@ -201,6 +202,14 @@ def fault_label(fault: FaultRecord) -> str:
         for name, value in fault.params.items()
     )
     return f"{fault.kind}({', '.join(params)})"
+
+
+def fault_place(fault: FaultRecord) -> str:
+    """Where a fault acts: its link or node, or what it parts with the links across."""
+    if not fault.links:
+        return fault.target
+    more = f" and {len(fault.links) - _MAX_LINKS} more" if len(fault.links) > _MAX_LINKS else ""
+    return f"{fault.target} (links {', '.join(fault.links[:_MAX_LINKS])}{more})"
 
 
 def relative_ms(at_ns: int | None, history: History) -> str:

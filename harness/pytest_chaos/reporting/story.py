@@ -128,9 +128,8 @@ def _lanes(
     lanes += [_bar_lane(link, [bar for bar in bars if bar.place == link], history, numbered, cut) for link in links]
     places = dict.fromkeys(tick.place for tick in sorted(ticks, key=lambda one: one.at_ns or 0))
     lanes += [Lane(name=place, ticks=tuple(tick for tick in ticks if tick.place == place)) for place in places]
-    shown = [
-        lane for lane in lanes if lane.bars or lane.ticks or lane.name in {fault.target for fault in history.faults}
-    ]
+    faulted = {place for fault in history.faults for place in fault.places}
+    shown = [lane for lane in lanes if lane.bars or lane.ticks or lane.name in faulted]
     if len(shown) > MAX_LANES:
         names = ", ".join(lane.name for lane in shown[MAX_LANES:])
         cut.append(f"{len(shown) - MAX_LANES} of {len(shown)} lanes are not drawn: {names}"[:300])
@@ -143,7 +142,7 @@ def _links(history: History, index: dict[str, Moment], named: Sequence[Moment], 
     effects = {effect.id: effect.attempt for effect in history.effects if effect.attempt in index}
     first += [index[effects[moment.id]].place for moment in named if moment.id in effects]
     seen = {attempt.link for attempt in history.attempts}
-    faulted = [fault.target for fault in history.faults if " -> " in fault.target]
+    faulted = [place for fault in history.faults for place in fault.places if " -> " in place]
     correlations = {moment.correlation for moment in named if moment.correlation}
     related = [
         attempt.link

@@ -13,7 +13,7 @@ from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.journal import CaseRecord
 from pytest_chaos.model.verdict import RuleResult, Verdict
 from pytest_chaos.reporting.masking import mask_text
-from pytest_chaos.reporting.moments import Moment, fault_label, relative_ms, witness
+from pytest_chaos.reporting.moments import Moment, fault_label, fault_place, relative_ms, witness
 from pytest_chaos.reporting.traces import TraceLink, trace_links
 from pytest_chaos.reporting.weighing import active_faults, failures, grouped, latest_fault, missing_of, replay_line
 
@@ -109,7 +109,7 @@ def _fault(fault: FaultRecord, history: History) -> str:
     until = "the end" if fault.lifted_ns is None else f"{relative_ms(fault.lifted_ns, history)} ms"
     hits = f"{fault.hits} hit{'' if fault.hits == 1 else 's'}"
     begins = relative_ms(fault.installed_ns, history)
-    return f"{fault.id} {fault_label(fault)} on {fault.target}, {begins} to {until}, {hits}"
+    return f"{fault.id} {fault_label(fault)} on {fault_place(fault)}, {begins} to {until}, {hits}"
 
 
 def _witness(named: Sequence[Moment], history: History) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _touched(history: History, failed: Sequence[RuleResult], logs: Mapping[str, 
         [
             *(one.place for one in named),
             *(result.subject for result in failed),
-            *(fault.target for fault in history.faults),
+            *(place for fault in history.faults for place in fault.places),
         ]
     )
     order = sorted(logs, key=lambda node: node not in places.replace(".", " ").split())

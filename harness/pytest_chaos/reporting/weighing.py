@@ -11,7 +11,7 @@ from typing import Literal
 from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.journal import CaseRecord
 from pytest_chaos.model.verdict import RuleResult, Verdict
-from pytest_chaos.reporting.moments import fault_label
+from pytest_chaos.reporting.moments import fault_label, fault_place
 
 RowOutcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "not exercised"]
 _SEVERITY = {"money and data": 0, "availability": 1, "overload": 2, "operability": 3, "": 4}
@@ -65,9 +65,10 @@ def missing_of(case: CaseRecord) -> tuple[str, ...]:
 
 def unhit(fault: FaultRecord, history: History) -> str:
     """Say of a fault that it touched nothing, and what may have hidden what it was about."""
-    opaque = history.opaque(fault.target)
+    opaque = "; ".join(said for said in map(history.opaque, fault.places) if said)
     return (
-        f"the fault {fault.id} {fault_label(fault)} on {fault.target} hit nothing: it proves nothing about the system"
+        f"the fault {fault.id} {fault_label(fault)} on {fault_place(fault)} hit nothing: "
+        f"it proves nothing about the system"
         f"{opaque and f' ({opaque})'}"
     )
 

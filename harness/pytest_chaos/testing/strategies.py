@@ -6,6 +6,7 @@ field says less than its fault demands, what the fault refuses is drawn again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -13,10 +14,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from hypothesis import reject
 from hypothesis import strategies as st
 
-from pytest_chaos.errors import FaultError
+from pytest_chaos.errors import FaultError, TopologyError
 from pytest_chaos.faults import Between, alternatives, catalogue, hints
+from pytest_chaos.model import cutting
 from pytest_chaos.model.fault import (
     ByteFault,
+    Cut,
     Fault,
     Installed,
     NodeAction,
@@ -25,6 +28,7 @@ from pytest_chaos.model.fault import (
     Whom,
     WireRule,
 )
+from pytest_chaos.model.plan import LinkSpec
 
 LINKS = ("orders -> payments", "test -> orders", "orders -> inventory.grpc")
 NODES = ("orders", "payments", "inventory")
@@ -80,14 +84,13 @@ def _fault(draw: st.DrawFn, kind: type[Fault], links: tuple[str, ...], nodes: tu
     if len({"nth", "first", "every"} & set(given)) > 1:  # each says which requests are hit
         kept = draw(st.sampled_from(("nth", "first", "every")))
         given = {name: value for name, value in given.items() if name == kept or name not in {"nth", "first", "every"}}
-    try:
-        return kind(**given)
-    except FaultError:
-        required = {name: value for name, value in given.items() if _required(kind, name)}
-        try:
-            return kind(**required)
-        except FaultError:
-            reject()
+    required = {name: value for name, value in given.items() if _required(kind, name)}
+    for values in (given, required):
+        with contextlib.suppress(FaultError, TopologyError):
+            fault = kind(**values)
+            installed(fault, "f1", links=links, nodes=nodes)
+            return fault
+    return reject()
 
 
 def _required(kind: type[Fault], name: str) -> bool:
@@ -101,8 +104,17 @@ def _value(name: str, hint: Any, links: tuple[str, ...], nodes: tuple[str, ...])
         "node": st.sampled_from(nodes),
         "operation": _OPERATIONS,
         "headers": st.dictionaries(_TOKEN, _TEXT, max_size=2),
+        "groups": _splits(nodes),
     }
     return known[name] if name in known else st.one_of(*(_shape(shape) for shape in alternatives(hint)))
+
+
+def _splits(nodes: tuple[str, ...]) -> st.SearchStrategy[Any]:
+    """Give some nodes in one group or two."""
+    ordered = st.permutations(nodes)
+    return st.tuples(ordered, st.integers(1, len(nodes))).map(
+        lambda drawn: tuple(tuple(group) for group in (drawn[0][: drawn[1]], drawn[0][drawn[1] :]) if group)
+    )
 
 
 def _shape(shape: Any) -> st.SearchStrategy[Any]:
@@ -140,17 +152,27 @@ def _numbers(limits: Between, *, whole: bool) -> st.SearchStrategy[Any]:
 def schedules(draw: st.DrawFn, *, links: Sequence[str] = LINKS, nodes: Sequence[str] = NODES) -> Schedule:
     """Give schedules of up to four faults, compiled as they are installed."""
     drawn = draw(st.lists(faults(links=links, nodes=nodes), max_size=4))
-    return Schedule(id="s1", owner="t", faults=tuple(installed(fault, f"f{n}") for n, fault in enumerate(drawn, 1)))
+    compiled = (installed(fault, f"f{n}", links=links, nodes=nodes) for n, fault in enumerate(drawn, 1))
+    return Schedule(id="s1", owner="t", faults=tuple(compiled))
 
 
-def installed(fault: Fault, fault_id: str) -> Installed:
-    """Compile one fault as a schedule holds it."""
+def installed(
+    fault: Fault, fault_id: str, *, links: Sequence[str] = LINKS, nodes: Sequence[str] = NODES
+) -> Installed:
+    """Compile one fault as a schedule holds it, on these links and nodes; raise TopologyError as the engine does."""
     actions = fault.actions(fault_id)
+    known = [LinkSpec(name=name, caller=name.split(" -> ")[0], callee=_callee(name)) for name in links]
+    across = [rule for one in actions if isinstance(one, Cut) for rule in cutting.rules(one, nodes, known)]
     return Installed(
         id=fault_id,
         kind=type(fault).__name__,
         target=fault.target,
-        rules=tuple(action for action in actions if isinstance(action, WireRule)),
+        links=tuple(dict.fromkeys(rule.link for rule in across)),
+        rules=(*(action for action in actions if isinstance(action, WireRule)), *across),
         toxics=tuple(action for action in actions if isinstance(action, ByteFault)),
         nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
     )
+
+
+def _callee(link: str) -> str:
+    return link.partition(" -> ")[2].partition(".")[0]

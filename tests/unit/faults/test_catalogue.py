@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ def test_actions_carry_the_fault_id_and_have_ids_of_their_own(name: str, data: s
     assert {action.fault for action in actions} == {"f7"}
     assert len({action.id for action in actions}) == len(actions)
     assert all(action.id.startswith("f7.") for action in actions)
-    assert fault.target in {*LINKS, *NODES}
+    named = re.split(r", | \| ", fault.target)
+    assert set(named) <= {*LINKS, *NODES, "rest", "all nodes"}
     assert fault.actions("f7") == actions
 
 
@@ -126,6 +128,17 @@ def test_a_fault_is_a_value_and_a_target_that_is_none_is_refused_by_name(name: s
         ("Slicer", (LINK, 5), {"variation": 5}, "variation=5"),
         ("ResetPeer", (LINK,), {"after_ms": 8000}, "after_ms=8000.*4000"),
         ("Kill", ("orders",), {"restart_after_s": -1}, "restart_after_s=-1"),
+        ("Partition", (), {}, "groups=.*2 or more groups"),
+        ("Partition", (["orders"],), {}, "groups=.*2 or more groups"),
+        ("Partition", (["orders"], []), {}, "at least one node"),
+        ("Partition", ("orders", ["bus"]), {}, "groups='orders'.*list of nodes"),
+        ("Partition", (["orders"], ["bus", "orders"]), {}, "orders: a node can be in one group only"),
+        ("Partition", (["orders -> bus"], ["bus"]), {}, "node='orders -> bus'"),
+        ("Partition", (["a"], ["b"]), {"how": "burn"}, "how='burn'.*'drop'"),
+        ("Partition", (["a", "b", "c"],), {"shape": "ring"}, "4 or more nodes"),
+        ("Partition", (["a", "b", "c", "d"],), {"shape": "ring", "one_way": True}, "one_way"),
+        ("Partition", (["a"], ["b"]), {"shape": "rest"}, "rest takes one group"),
+        ("Partition", (), {"shape": "rest"}, "1 or more nodes"),
         ("KillAt", ("orders", LINK), {"phase": "later"}, "phase='later'"),
         ("KillAt", ("orders", "payments"), {}, "link='payments'"),
     ],

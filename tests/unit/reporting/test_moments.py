@@ -7,7 +7,8 @@ import dataclasses
 from fixtures.histories.failing import retry_case, saga_case
 from fixtures.histories.others import passed_case
 from fixtures.histories.values import attempt
-from pytest_chaos.reporting.moments import moments, of_attempt, relative_ms, witness
+from pytest_chaos.model.history import FaultRecord
+from pytest_chaos.reporting.moments import fault_place, moments, of_attempt, relative_ms, witness
 
 
 def test_every_event_of_a_history_can_be_a_witness():
@@ -55,3 +56,11 @@ def test_of_two_events_with_one_id_the_first_is_kept():
     history = retry_case().history
     twice = dataclasses.replace(history, attempts=(*history.attempts, attempt(11, "x -> y", "GET /other", 1, 2)))
     assert moments(twice)["a11"].place == "orders -> payments"
+
+
+def test_a_fault_over_several_links_shows_a_few_of_them():
+    links = tuple(f"a -> {callee}" for callee in "bcdefg")
+    parted = FaultRecord(id="f1", kind="Partition", target="a | rest", links=links, installed_ns=1)
+    assert fault_place(parted) == "a | rest (links a -> b, a -> c, a -> d, a -> e and 2 more)"
+    assert fault_place(dataclasses.replace(parted, links=links[:1])) == "a | rest (links a -> b)"
+    assert fault_place(dataclasses.replace(parted, target="a -> b", links=())) == "a -> b"
