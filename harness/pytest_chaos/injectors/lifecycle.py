@@ -63,6 +63,11 @@ class LifecycleStep:
         """The id of the wire rule that sets this off, or the empty string."""
         return self._act.at_point
 
+    @property
+    def early(self) -> bool:
+        """Whether it is to be in force before anything happens: it waits for a point."""
+        return bool(self._act.at_point)
+
     async def apply(self) -> None:
         """Act now, unless a point is waited for."""
         if not self._act.at_point:

@@ -8,16 +8,29 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.injectors.base import Engine, Seen, Step
 from pytest_chaos.injectors.lifecycle import LifecycleStep, Nodes
+from pytest_chaos.injectors.starts import CrashLoopStep, SlowStartStep, Starts
 from pytest_chaos.injectors.wire import WireControl, WireStep
 from pytest_chaos.keeper.ledger import Ledger
 from pytest_chaos.model.fault import ByteFault, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.journal import UndoRecord
+
+NodeStep = LifecycleStep | SlowStartStep | CrashLoopStep
+_OTHER_STEPS: dict[str, type[SlowStartStep | CrashLoopStep]] = {
+    "slow_start": SlowStartStep,
+    "crash_loop": CrashLoopStep,
+}
+"""What carries actions on nodes out that are no plain verbs."""
+
+
+class AllOfNodes(Nodes, Starts, Protocol):
+    """What the desk's injectors need of the stack."""
+
 
 MakeToxic = Callable[[ByteFault], Step | WireRule]
 """Gives what carries a byte fault out: a step of its own, or a rule of wire's that goes with the others."""
@@ -38,7 +51,7 @@ class InForce:
 class Desk:
     """Where faults are handed in and lifted."""
 
-    def __init__(self, ledger: Ledger, wire: WireControl, nodes: Nodes, toxic: MakeToxic) -> None:
+    def __init__(self, ledger: Ledger, wire: WireControl, nodes: AllOfNodes, toxic: MakeToxic) -> None:
         self._ledger = ledger
         self._wire = wire
         self._nodes = nodes
@@ -112,21 +125,28 @@ class Desk:
     # ---------------------------------------------------------------------------------------------------------------
 
     def _steps(self, schedule: Schedule) -> list[Step]:
-        """Order the steps: those that wait for a point, toxics, all wire rules as one, what happens to nodes now."""
-        nodes = [LifecycleStep(self._nodes, action) for fault in schedule.faults for action in fault.nodes]
+        """Order the steps: what waits for a point or a start, toxics, all wire rules, what happens to nodes now."""
+        nodes: list[NodeStep] = [
+            _OTHER_STEPS.get(action.verb, LifecycleStep)(self._nodes, action)
+            for fault in schedule.faults
+            for action in fault.nodes
+        ]
         made = [self._toxic(toxic) for fault in schedule.faults for toxic in fault.toxics]
         rules = tuple(rule for fault in schedule.faults for rule in fault.rules)
         rules += tuple(one for one in made if isinstance(one, WireRule))
-        steps: list[Step] = [step for step in nodes if step.point]
+        steps: list[Step] = [step for step in nodes if step.early]
         steps += [one for one in made if not isinstance(one, WireRule)]
         if rules:
             steps.append(WireStep(self._wire, schedule.id, schedule.owner, rules))
-        return steps + [step for step in nodes if not step.point]
+        return steps + [step for step in nodes if not step.early]
 
     async def _lift(self, one: InForce) -> list[UndoRecord]:
         async with one.lifting:
             if one.lifted:
                 return []
+            for step in one.steps:
+                if isinstance(step, SlowStartStep):
+                    step.let_go()  # the undo of its neighbours may start the node, and is bounded in time
             undone = await self._ledger.undo_all(schedule=one.schedule.id)
             self.undos += [(one.client, undo) for undo in undone]
             await self._update(one, time.monotonic_ns())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pytest_chaos.errors import ChaosError, StackError
+from pytest_chaos.injectors.starts import Hold
+from pytest_chaos.keeper.holds import Holds
 from pytest_chaos.keeper.ports import free
 from pytest_chaos.keeper.ready import connects, last_lines, wait_ready
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
@@ -63,12 +66,16 @@ class Node:
         self.start_s = 0.0
         self.running: Running | None = None
         self.proof_address = ""
+        self.holds = Holds()
         self._runtime = runtime
         self._around = around
         self._tell = tell
         self._busy = asyncio.Lock()
         self._log: Path | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()
+        self._doomed = False
+        self._held_s = 0.0
 
     @property
     def name(self) -> str:
@@ -77,8 +84,8 @@ class Node:
 
     @property
     def recovery_s(self) -> float:
-        """How long a start may take: twice the measured one, at least 15 s."""
-        return max(_LEAST_START_S, 2 * self.start_s)
+        """How long a start may take: twice the measured one, at least 15 s, and as long as it is held."""
+        return max(_LEAST_START_S, 2 * self.start_s) + self.holds.longest_s
 
     async def start(self) -> None:
         """Start it and return when it is ready and its links are open; nothing to do when it is. Raises StackError."""
@@ -134,6 +141,33 @@ class Node:
             await self._start()
             return await self._prove()
 
+    async def crash(self, *, after_s: float, spared: asyncio.Event) -> str:
+        """Start it and SIGKILL it ``after_s`` seconds after its start, ready or not; say how far it had come.
+
+        ``spared`` set in the meantime: it lives, and the answer is empty. Raises StackError when it dies by itself.
+        """
+        async with self._busy:
+            self._begun.clear()
+            starting = asyncio.create_task(self._start(), name=f"start {self.name}")
+            try:
+                self._doomed = True
+                await _first(starting, self._begun.wait())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(spared.wait(), after_s)
+                if spared.is_set():
+                    await starting
+                    return ""
+                return await self._die(starting, after_s)
+            finally:
+                self._doomed = False
+
+    async def release(self, hold: Hold) -> str:
+        """Lift a hold on its starts, wait until one that it held has gone on; give the proof."""
+        self.holds.lift(hold)
+        async with self._busy:
+            proof = await self._prove() if self.state == "ready" else f"{self.name} is {self.state}"
+            return f"no start is held any more; {proof}"
+
     async def remove(self, *, grace_s: float) -> None:
         """End whatever is there of it, running or not."""
         async with self._busy:
@@ -155,12 +189,12 @@ class Node:
             try:
                 launch = await self._try()
             except StackError as failed:
-                if not (left and self._lost_race(str(failed))):
+                if self._doomed or not (left and self._lost_race(str(failed))):
                     raise
                 if first:
                     self._around.forget_ports(self)
                 continue
-            self.start_s = loop.time() - began
+            self.start_s = loop.time() - began - self._held_s
             await self._around.connect_links(self, launch)
             self.state = "ready"
             self._tell(self.name, "ready", f"{self.start_s:.2f} s")
@@ -175,6 +209,8 @@ class Node:
         try:
             running = self.running = await self._runtime.start(launch.run)
             self._tell(self.name, "started", f"pid {running.pid}" if running.pid else running.container)
+            self._begun.set()
+            self._held_s = await self.holds.stand_still(running)
             port = launch.ready_port or next(iter(launch.run.ports), "")
             await wait_ready(self.name, launch.ready, running, self._log, port=port, log_from=log_from)
         except BaseException:
@@ -187,6 +223,22 @@ class Node:
         self.proof_address = running.address(asked) if asked else ""
         self._watch = asyncio.create_task(self._watch_exit(running), name=f"watch {self.name}")
         return launch
+
+    async def _die(self, starting: asyncio.Task[None], after_s: float) -> str:
+        if starting.done() and starting.exception() is None:
+            await self._end("killed", grace_s=None)
+            return f"{after_s:g} s after its start it was ready and was killed"
+        running = self.running
+        if running is not None and not starting.done():
+            await running.kill()
+            await asyncio.gather(starting, return_exceptions=True)
+            if starting.exception() is None:  # it became ready at the last moment: its links may be open
+                await self._end("killed", grace_s=None)
+            else:
+                self._tell(self.name, "killed", f"pid {running.pid}")
+            return f"{after_s:g} s after its start it was killed before it was ready"
+        await starting  # it has failed by itself, and says how
+        return ""
 
     async def _end(self, event: Literal["killed", "stopped"], *, grace_s: float | None) -> str:
         running, self.running = self.running, None
@@ -234,3 +286,10 @@ class Node:
     def _lost_race(self, failure: str) -> bool:
         """Whether it died since somebody else had taken one of its ports in the meantime."""
         return bool(_TAKEN.search(failure)) or any(not free(port) for port in self.ports.values())
+
+
+async def _first(task: asyncio.Task[None], other: Coroutine[Any, Any, object]) -> None:
+    """Wait for whichever is done first; the task goes on."""
+    waiting = asyncio.ensure_future(other)
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_chaos.brokers.base import recipe_for
 from pytest_chaos.errors import ChaosError, PartMissing, StackError
+from pytest_chaos.injectors.starts import Hold
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.launching import Launcher
 from pytest_chaos.keeper.mesh import Mesh
@@ -115,6 +116,18 @@ class Stack:
     async def rebuild(self, node: str) -> str:
         """Kill a node and start it anew; give the proof."""
         return await self.node(node).rebuild()
+
+    async def crash(self, node: str, *, after_s: float, spared: asyncio.Event) -> str:
+        """Start a node that is down and kill it ``after_s`` s after its start, unless it is spared; say how it died."""
+        return await self.node(node).crash(after_s=after_s, spared=spared)
+
+    def hold_starts(self, node: str, by_s: float) -> Hold:
+        """Have every start of a node held for ``by_s`` s."""
+        return self.node(node).holds.add(by_s)
+
+    async def release_starts(self, node: str, hold: Hold) -> str:
+        """Lift a hold; give the proof."""
+        return await self.node(node).release(hold)
 
     def recovery_s(self, node: str) -> float:
         """How long a start of this node may take, s."""

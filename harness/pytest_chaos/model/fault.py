@@ -195,14 +195,18 @@ class ByteFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeAction:
-    """A lifecycle action: kill (SIGKILL), stop (SIGTERM), pause (SIGSTOP), restart; undo is start or resume."""
+    """A lifecycle action: kill (SIGKILL), stop (SIGTERM), pause (SIGSTOP), restart; undo is start or resume.
+
+    ``slow_start`` and ``crash_loop`` are about starts to come; what they need more is in ``params``.
+    """
 
     id: str
     fault: str
     node: str
-    verb: Literal["kill", "stop", "pause", "restart"]
+    verb: Literal["kill", "stop", "pause", "restart", "slow_start", "crash_loop"]
     at_point: str = ""
     restart_after_s: float | None = None
+    params: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
