@@ -248,7 +248,8 @@ def _matches_call(rule: WireRule, facts: Facts) -> bool:
     """Whether a rule can act on a broker's call, and is about it where it must be named."""
     if rule.kind not in FRAME_KINDS or (facts.named and not rule.operation):
         return False
-    return facts.answered or phase_of(rule) != "response"
+    # A call that nothing answers is done when it was handed on: a point is reached then.
+    return facts.answered or phase_of(rule) != "response" or rule.kind == "point"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -499,6 +499,22 @@ def test_a_point_at_an_ack_holds_it_until_released(wire, clients, rabbit, work, 
     rabbit.until(work)
 
 
+def test_a_point_after_an_ack_is_reached_when_the_broker_has_it(wire, clients, rabbit, work, rule):
+    rule("point", f"ack {work}", nth=(1,), phase="after_answer")
+    client = clients()
+    consume(client, work)
+    client.publish(work, b"1", b"2")
+    for tag in (1, 2):
+        client.message()
+        client.say(Basic.Ack(tag))
+    event = wire.event()
+    rabbit.until(work, unacked=1)
+    assert wire.lift()["r1"]["hits"] == 1
+    rabbit.until(work)
+    assert event["operation"] == f"ack {work}"
+    assert "answered_ns" not in by_operation(wire)[f"ack {work}"][0]
+
+
 def test_a_point_at_a_publish_is_before_the_broker_has_it(wire, clients, rabbit, work, rule):
     rule("point", f"publish amq.default {work}", nth=(1,), phase="before_send")
     client = clients()

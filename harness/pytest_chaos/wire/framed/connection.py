@@ -80,6 +80,8 @@ class Framed(Handler):
         elif part:
             del way.current[lane]
         way.send(passage, frame.raw, lane if passage is None else passage.lane, last=not frame.more)
+        if passage is not None and passage.gate is not None and not frame.more:
+            way.send(passage.gate, b"", passage.lane, last=True)
         for call in playing:
             if passage is not None and passage.begins is call:
                 call.start()
@@ -98,6 +100,9 @@ class Framed(Handler):
             begins.asking = (way, passage)
             if begins.plan.request:
                 playing.append(begins)
+            if begins.plan.response and not begins.call.answered:
+                passage.gate = Passage(passage.lane, ends=(begins,), waits=1)
+                begins.answering = (way, passage.gate)
         for call in ends:
             call.answering = (way, passage)
             if call.plan.response:
@@ -155,12 +160,15 @@ class Framed(Handler):
             begins.record.forwarded_ns = begins.record.forwarded_ns or now
             if last:
                 begins.asking = None
-                if not begins.call.answered:
+                if passage.gate is not None:
+                    begins.answered()
+                elif not begins.call.answered:
                     begins.end()
         for call in passage.ends:
             if not call.ended:
-                call.record.answered_ns = call.record.answered_ns or now
-                call.record.response_bytes += len(raw)
+                if call.call.answered:
+                    call.record.answered_ns = call.record.answered_ns or now
+                    call.record.response_bytes += len(raw)
                 if last:
                     call.end()
 

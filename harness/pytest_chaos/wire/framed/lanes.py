@@ -30,6 +30,8 @@ class Passage:
     """Whether it is swallowed."""
     cut: Callable[[], None] | None = None
     """Ends the connection in its place, once everything before it has passed."""
+    gate: Passage | None = None
+    """What follows its last part, and keeps back what is behind it: of a call that nothing answers, at a point."""
     room: int | None = None
     """With ``cut``: bytes of it that pass before."""
 
