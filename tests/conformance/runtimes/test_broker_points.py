@@ -145,4 +145,4 @@ def test_a_node_is_killed_at_a_brokers_call(up: Up, phase: str, node: str, opera
 
 
 def test_the_second_of_them_is_meant_where_it_is_asked_for(up: Up) -> None:
-    up.killed_at("bus", "after_answer", "ack NAME", work, nth=2)
+    up.killed_at("bus", "after_answer", "publish amq.default NAME", work, nth=2)
