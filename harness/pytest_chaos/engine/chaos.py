@@ -98,14 +98,17 @@ class Chaos:
         """
         return self._publishing.publish(node, channel, message, key=key, headers=headers or {}, timeout_s=timeout_s)
 
-    def burst(self, calls: int, call: Callable[[int], T]) -> list[T | Exception]:
-        """Make ``calls`` calls at once, each in its own thread.
+    def burst(self, calls: int, call: Callable[[int], T], *, concurrency: int | None = None) -> list[T | Exception]:
+        """Make ``calls`` calls (1 to 1000), each with its index from 0, all at once or ``concurrency`` at a time.
 
-        Give results or the exceptions, in order of the index.
+        Give results or the exceptions, in order of the index. What a call asks of this test's clients is recorded as
+        everywhere: each request is an Op of its own, so that a burst is load under any fault and not a fault itself.
         """
-        if not 1 <= calls <= 1000:
-            msg = f"burst(calls={calls}): must be 1 to 1000"
-            raise ChaosError(msg)
+        at_once = calls if concurrency is None else concurrency
+        for name, value, most in (("calls", calls, 1000), ("concurrency", at_once, calls)):
+            if not isinstance(value, int) or not 1 <= value <= most:
+                msg = f"burst({name}={value!r}): must be a whole number from 1 to {most}"
+                raise ChaosError(msg)
 
         def one(index: int) -> T | Exception:
             try:
@@ -113,7 +116,7 @@ class Chaos:
             except Exception as error:  # noqa: BLE001 - the caller's own exceptions are this function's results
                 return error
 
-        with ThreadPoolExecutor(max_workers=calls) as pool:
+        with ThreadPoolExecutor(max_workers=at_once) as pool:
             return list(pool.map(one, range(calls)))
 
     # -- faults --------------------------------------------------------------------------------------------------
