@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pytest_chaos.parts import Part
 
 _WIDTH = 80
-_NAME = 10
+_NAME = 12
 _VERSION = 15
 _INDENT = " " * (_NAME + _VERSION)
 

@@ -106,7 +106,8 @@ class Chaos:
         """
         at_once = calls if concurrency is None else concurrency
         for name, value, most in (("calls", calls, 1000), ("concurrency", at_once, calls)):
-            if not isinstance(value, int) or not 1 <= value <= most:
+            whole: object = value
+            if not isinstance(whole, int) or not 1 <= value <= most:
                 msg = f"burst({name}={value!r}): must be a whole number from 1 to {most}"
                 raise ChaosError(msg)
 

@@ -19,6 +19,8 @@ from pytest_chaos.runtimes.containers import DATA, ContainerRuntime
 class ContainerLauncher(Launcher):
     """Resolves starts of containers. A service listens on HOST, all addresses of its container."""
 
+    clock_at = "/pytest-chaos-clock"
+
     def __init__(self, runtime: ContainerRuntime, home: RunHome, receive: Receive) -> None:
         super().__init__(home, receive)
         self._runtime = runtime

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.injectors.base import Engine, Seen, Step
+from pytest_chaos.injectors.clock import Clocks, ClockStep
 from pytest_chaos.injectors.lifecycle import LifecycleStep, Nodes
 from pytest_chaos.injectors.starts import CrashLoopStep, SlowStartStep, Starts
 from pytest_chaos.injectors.wire import WireControl, WireStep
@@ -20,15 +21,16 @@ from pytest_chaos.model.fault import ByteFault, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.journal import UndoRecord
 
-NodeStep = LifecycleStep | SlowStartStep | CrashLoopStep
-_OTHER_STEPS: dict[str, type[SlowStartStep | CrashLoopStep]] = {
+NodeStep = LifecycleStep | SlowStartStep | CrashLoopStep | ClockStep
+_OTHER_STEPS: dict[str, type[SlowStartStep | CrashLoopStep | ClockStep]] = {
     "slow_start": SlowStartStep,
     "crash_loop": CrashLoopStep,
+    "step_clock": ClockStep,
 }
 """What carries actions on nodes out that are no plain verbs."""
 
 
-class AllOfNodes(Nodes, Starts, Protocol):
+class AllOfNodes(Nodes, Starts, Clocks, Protocol):
     """What the desk's injectors need of the stack."""
 
 

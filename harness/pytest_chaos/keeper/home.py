@@ -70,6 +70,10 @@ class RunHome:
         """Give the folder that outlives a node's restarts."""
         return self.folder / "data" / node
 
+    def clock(self, node: str) -> Path:
+        """Give the folder of a node's clock."""
+        return self.folder / "clock" / node
+
     def node_log(self, node: str) -> Path:
         """Give the file with a node's output."""
         return self.folder / "logs" / f"{node}.log"

@@ -11,6 +11,7 @@ from pytest_chaos.brokers.base import ProcessPlan, recipe_for
 from pytest_chaos.errors import StackError
 from pytest_chaos.injectors.toxiproxy import ServerPlan, server_plan
 from pytest_chaos.keeper import wiring
+from pytest_chaos.keeper.clocks import NodeClocks
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.node import Launch
 from pytest_chaos.keeper.ports import Ports
@@ -28,8 +29,12 @@ class Launcher:
     host's address as nodes reach it.
     """
 
+    clock_at = ""
+    """Where a node sees the folder of its clock; empty: where it is."""
+
     def __init__(self, home: RunHome, receive: Receive) -> None:
         self.listen_host = "127.0.0.1"
+        self.clocks = NodeClocks(home)
         self.spec = StackSpec(nodes=(), links=())
         self.environ: dict[str, str] = {}
         self.addresses: Mapping[str, str] = {}
@@ -60,9 +65,10 @@ class Launcher:
                 host=host,
             )
         )
+        mounts = self.clocks.settings(node, env, at=self.clock_at) if node.clock else {}
         inward = [link for link in self.spec.links if link.callee == node.name and link.port in ports]
         return Launch(
-            run=replace(run, env=env, ports=dict(ports)),
+            run=replace(run, env=env, ports=dict(ports), mounts=mounts),
             ready=node.ready,
             upstreams={link.name: f"{host}:{ports[link.port]}" for link in inward},
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_chaos.brokers.base import recipe_for
 from pytest_chaos.errors import ChaosError, PartMissing, StackError
+from pytest_chaos.injectors.clock import Clock
 from pytest_chaos.injectors.starts import Hold
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.launching import Launcher
@@ -47,6 +48,9 @@ class Stack:
         self.spec = spec
         self._progress = progress
         self.launcher.spec, self.launcher.environ, self.launcher.addresses = spec, dict(environ), self.mesh.addresses
+        for part, how_to_get in self.launcher.clocks.find(spec, environ).items():
+            self.missing[part] = how_to_get
+            progress(f"{part}: cannot be had: {how_to_get}")
         await _together(self._start_toxics(spec, environ), self._open_links(spec, environ))
         # Brokers first: they take longest.
         for node in sorted(spec.nodes, key=lambda node: node.kind != "broker"):
@@ -129,6 +133,11 @@ class Stack:
         """Lift a hold; give the proof."""
         return await self.node(node).release(hold)
 
+    def clock(self, node: str) -> Clock:
+        """Give a node's clock; raise FaultError saying why it cannot be stepped."""
+        one = self.node(node)
+        return self.launcher.clocks.steppable(one.spec, one.running)
+
     def recovery_s(self, node: str) -> float:
         """How long a start of this node may take, s."""
         return self.node(node).recovery_s
@@ -179,6 +188,7 @@ class Stack:
             "logs": {node.name: str(self.home.node_log(node.name)) for node in nodes},
             "parts": [
                 *self._toxics.parts(),
+                *self.launcher.clocks.parts(self._runtime.name),
                 {**self._part("wire", "wire", self.mesh.pid, ""), "runtime": "processes"},
                 *map(self._node_part, nodes),
             ],

@@ -197,13 +197,14 @@ class ByteFault:
 class NodeAction:
     """A lifecycle action: kill (SIGKILL), stop (SIGTERM), pause (SIGSTOP), restart; undo is start or resume.
 
-    ``slow_start`` and ``crash_loop`` are about starts to come; what they need more is in ``params``.
+    ``slow_start`` and ``crash_loop`` are about starts to come, ``step_clock`` about the wall clock; what they need more
+    is in ``params``.
     """
 
     id: str
     fault: str
     node: str
-    verb: Literal["kill", "stop", "pause", "restart", "slow_start", "crash_loop"]
+    verb: Literal["kill", "stop", "pause", "restart", "slow_start", "crash_loop", "step_clock"]
     at_point: str = ""
     restart_after_s: float | None = None
     params: dict[str, float] = field(default_factory=dict)

@@ -42,7 +42,7 @@ class NodeSpec:
     """One node. ``env`` values are templates: ``{callee.port}``, ``{broker}``, ``{data}``, ``{self.port}``.
 
     ``ports`` maps a port's name to the environment variable that tells its number. ``watch`` lists files and folders
-    whose change means that a kept node is stale.
+    whose change means that a kept node is stale. ``clock``: its wall clock can be stepped.
     """
 
     name: str
@@ -57,6 +57,7 @@ class NodeSpec:
     cwd: str = ""
     watch: tuple[str, ...] = ()
     instrumented: bool | None = None
+    clock: bool = False
     operations: dict[str, StubOperation] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 

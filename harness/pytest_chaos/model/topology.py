@@ -53,7 +53,8 @@ class Service:
     ``ports`` maps a port's name to the environment variable that tells the service its number; ``calls`` maps an
     environment variable to a template with ``{callee.port}`` in it; ``uses`` maps one to a broker's or backing's
     name; ``env`` may use ``{data}``, a folder that outlives restarts. ``policies`` declares, per callee, what the
-    service promises on that link.
+    service promises on that link. ``clock``: it is started with libfaketime, so that ``ClockStep`` can step its wall
+    clock (a look at the clock then takes some microseconds).
     """
 
     name: str
@@ -70,6 +71,7 @@ class Service:
     state: StateQuery | None = field(default=None, kw_only=True)
     instrumented: bool | None = field(default=None, kw_only=True)
     watch: Sequence[str] = field(default=(), kw_only=True)
+    clock: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ def _node_spec(node: Node) -> NodeSpec:
         return NodeSpec(
             name=node.name, kind="service", command=tuple(node.command), image=node.image, ports=dict(node.ports),
             ready=_ready_spec(node.ready, node.ready_timeout_s), env={**node.env, **node.calls, **used}, cwd=node.cwd,
-            watch=tuple(node.watch), instrumented=node.instrumented,
+            watch=tuple(node.watch), instrumented=node.instrumented, clock=node.clock,
         )  # fmt: skip
     if isinstance(node, Backing):
         return NodeSpec(

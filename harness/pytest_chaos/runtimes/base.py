@@ -17,6 +17,7 @@ class NodeRun:
     """One start of one node, with everything resolved: no templates, no names of other nodes.
 
     ``ports`` maps a port's name to its number; ``env`` is the whole environment; output is appended to ``log``.
+    ``mounts`` maps folders of this host to where a container sees them, read-only.
     """
 
     name: str
@@ -27,6 +28,7 @@ class NodeRun:
     cwd: str = ""
     log: Path
     ports: dict[str, int] = field(default_factory=dict)
+    mounts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

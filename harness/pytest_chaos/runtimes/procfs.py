@@ -64,6 +64,17 @@ def carries(pid: int, marks: Collection[bytes]) -> bool:
     return set(marks) <= set(environ)
 
 
+def maps(pid: int, name: str) -> bool | None:
+    """Whether a process has a file of this name (its last part) in its memory; None when that may not be seen."""
+    try:
+        text = (_PROC / str(pid) / "maps").read_text(errors="replace")
+    except ProcessLookupError:
+        return False
+    except OSError as wrong:
+        return False if isinstance(wrong, FileNotFoundError) else None
+    return any(line.endswith(f"/{name}") for line in text.splitlines())
+
+
 def family(everyone: Iterable[Process], root: int) -> set[int]:
     """Give the numbers of a process's session members and of all its descendants, itself included."""
     children: dict[int, list[int]] = {}

@@ -11,12 +11,12 @@ def rows(**fields):
 
 
 def test_a_missing_part_shows_how_to_get_it():
-    assert rows() == ["kafka     missing        fetch it"]
+    assert rows() == ["kafka       missing        fetch it"]
 
 
 def test_a_long_path_stays_in_one_piece():
     path = "/a" * 35
-    assert rows(found=path, version="4.1") == ["kafka     4.1", path.rjust(80)]
+    assert rows(found=path, version="4.1") == ["kafka       4.1", path.rjust(80)]
 
 
 def test_long_advice_is_wrapped_below_itself():

@@ -128,6 +128,8 @@ def test_a_fault_is_a_value_and_a_target_that_is_none_is_refused_by_name(name: s
         ("Slicer", (LINK, 5), {"variation": 5}, "variation=5"),
         ("ResetPeer", (LINK,), {"after_ms": 8000}, "after_ms=8000.*4000"),
         ("Kill", ("orders",), {"restart_after_s": -1}, "restart_after_s=-1"),
+        ("ClockStep", ("orders", 0), {}, "by_s=0.*no step"),
+        ("ClockStep", ("orders", 1e9), {}, "by_s=1000000000.0.*-315360000 to 315360000 s"),
         ("SlowStart", ("orders", 0), {}, "by_s=0: .*0.001 to 120 s"),
         ("SlowStart", ("orders", 121), {}, "by_s=121"),
         ("CrashLoop", ("orders",), {"times": 0}, "times=0.*1 to 100"),

@@ -7,7 +7,7 @@ import pytest
 from pytest_chaos.errors import PartMissing
 from pytest_chaos.parts import Part, all_parts, cache_dir
 
-NAMES = ["chromium", "docker", "java", "kafka", "rabbitmq", "redis", "toxiproxy"]
+NAMES = ["chromium", "docker", "java", "kafka", "libfaketime", "rabbitmq", "redis", "toxiproxy"]
 
 
 def test_every_part_is_listed():

@@ -147,7 +147,8 @@ class ContainerRuntime:
 
     def _start(self, library: Library, run: NodeRun, watch: Watch) -> Any:
         """Blocks."""
-        recipe = (library.image_id(run.image), run.command, tuple(sorted(run.env.items())))
+        told = (tuple(sorted(run.env.items())), tuple(sorted(run.mounts.items())))
+        recipe = (library.image_id(run.image), run.command, *told)
         former = self._made.get(run.name)
         if former is not None and former.recipe == recipe:
             container = library.client.containers.get(former.id)
@@ -171,6 +172,7 @@ class ContainerRuntime:
             # Signals go to the whole group, as they do for a local process.
             {**run.env, "TINI_KILL_PROCESS_GROUP": "1"},
             before=prepare,
+            mounts=run.mounts,
             hostname=alias,
             init=True,
             labels={**labels.of_run(self._run_id), labels.NODE: alias},

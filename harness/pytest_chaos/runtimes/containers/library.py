@@ -110,9 +110,12 @@ class Library:
         env: Mapping[str, str],
         *,
         before: Callable[[Any], None],
+        mounts: Mapping[str, str],
         **more: Any,
     ) -> Any:
         """Make a container and start it; ``before`` is given the made one, ``more`` are the engine's own settings.
+
+        ``mounts`` maps folders of this host to where the container sees them, read-only.
 
         Raises the client library's APIError when the engine refuses.
         """
@@ -120,6 +123,8 @@ class Library:
         made.before = before
         made.with_name(name)
         made.with_envs(**env)
+        for folder, inside in mounts.items():
+            made.with_volume_mapping(folder, inside, "ro")
         if command:
             made.with_command(list(command))
         made.with_kwargs(**more)
