@@ -161,8 +161,7 @@ def installed(
 ) -> Installed:
     """Compile one fault as a schedule holds it, on these links and nodes; raise TopologyError as the engine does."""
     actions = fault.actions(fault_id)
-    known = [LinkSpec(name=name, caller=name.split(" -> ")[0], callee=_callee(name)) for name in links]
-    across = [rule for one in actions if isinstance(one, Cut) for rule in cutting.rules(one, nodes, known)]
+    across = [rule for one in actions if isinstance(one, Cut) for rule in cutting.rules(one, nodes, _specs(links))]
     return Installed(
         id=fault_id,
         kind=type(fault).__name__,
@@ -174,5 +173,6 @@ def installed(
     )
 
 
-def _callee(link: str) -> str:
-    return link.partition(" -> ")[2].partition(".")[0]
+def _specs(links: Sequence[str]) -> list[LinkSpec]:
+    ends = ((link, *link.split(" -> ")) for link in links)
+    return [LinkSpec(name=link, caller=caller, callee=callee.partition(".")[0]) for link, caller, callee in ends]
