@@ -39,7 +39,7 @@ test: setup  ## every test of this repository, chaos tests included
 check: $(VENV)/.installed lint  ## the fast inner loop: linters, unit, property and repository tests; no broker, no container
 	$(BIN)/pytest -q $(wildcard tests/unit tests/property tests/repo) $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed  ## ruff, mypy strict, the house's import contracts
+lint: $(VENV)/.installed  ## ruff, mypy strict (the package, the shop, chaos tests, benchmarks), the house's import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
