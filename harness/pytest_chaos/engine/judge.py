@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from pytest_chaos.automata.unhit import why_unhit
 from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.verdict import Checker, RuleResult, Verdict
 
@@ -111,8 +112,8 @@ def unhit(fault: FaultRecord, history: History) -> str:
     """Say that a fault touched nothing, what would have counted, and what may have hidden it."""
     params = ", ".join(f"{name}={value}" for name, value in fault.params.items())
     fault_is = f"the fault {fault.id} {fault.kind} on {fault.target} ({params})"
-    opaque = history.opaque(fault.target)
-    return f"{fault_is} hit nothing: it proves nothing about the system{opaque and f' ({opaque})'}"
+    why = why_unhit(fault, history)
+    return f"{fault_is} hit nothing: it proves nothing about the system{why and f' ({why})'}"
 
 
 def _undecided(checker: Checker, verdict: Verdict) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pytest_chaos.model.fault import WireRule
+from pytest_chaos.model.operations import pattern
 from pytest_chaos.wire.kinds import Phase, phase_of
 
 
@@ -249,11 +248,3 @@ def _matches_call(rule: WireRule, facts: Facts) -> bool:
     if rule.kind not in FRAME_KINDS or (facts.named and not rule.operation):
         return False
     return facts.answered or phase_of(rule) != "response"
-
-
-@functools.lru_cache(maxsize=1024)
-def pattern(operation: str) -> re.Pattern[str]:
-    """Compile an operation pattern: ``*`` is anything within a path segment, ``**`` anything, `` | `` means or."""
-    parts = re.split(r"(\*\*|\*| \| )", operation)
-    known = {"**": ".*", "*": "[^/]*", " | ": "|"}
-    return re.compile("".join(known.get(part, re.escape(part)) for part in parts), re.DOTALL)
