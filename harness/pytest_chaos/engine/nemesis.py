@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.engine.clock import now_ns
-from pytest_chaos.errors import FaultError
+from pytest_chaos.errors import FaultError, KeeperError
 from pytest_chaos.model.fault import ByteFault, Fault, Installed, NodeAction, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.topology import Topology
@@ -45,7 +45,13 @@ class Nemesis:
 
     def uninstall(self, schedule: Schedule) -> None:
         """Lift a schedule; its undo is proved by the keeper, and its hits are kept."""
-        for record in self._keeper.uninstall(schedule.id):
+        try:
+            told = self._keeper.uninstall(schedule.id)
+        except KeeperError as gone:
+            mine = ", ".join(f"{fault.id} {fault.kind} on {fault.target}" for fault in schedule.faults)
+            msg = f"{gone}; in force then: {mine}"
+            raise KeeperError(msg) from gone
+        for record in told:
             self._records[record.id] = self._merge(record)
 
     def records(self) -> tuple[FaultRecord, ...]:

@@ -31,6 +31,8 @@ class InForce:
     client: int
     steps: list[Step]
     records: dict[str, FaultRecord]
+    lost_ns: dict[str, int] = field(default_factory=dict)
+    """When faults ended by themselves, since what carried them out died."""
     lifting: asyncio.Lock = field(default_factory=asyncio.Lock)
     lifted: bool = False
 
@@ -97,6 +99,18 @@ class Desk:
                 await self._update(one, None)
         return [record for one in mine for record in one.records.values()]
 
+    def lose(self, engine: Engine) -> list[str]:
+        """Note that an engine died with the faults that it carried out; name those that were in force."""
+        now = time.monotonic_ns()
+        lost: list[str] = []
+        for one in self._schedules.values():
+            faults = {fault for step in one.steps if step.engine == engine for fault in step.faults}
+            for fault in sorted(faults - one.lost_ns.keys()) if not one.lifted else ():
+                one.lost_ns[fault] = now
+                record = one.records[fault]
+                lost.append(f"{fault} {record.kind} on {record.target} ({one.schedule.owner})")
+        return lost
+
     def forget(self, client: int) -> None:
         """Drop the records of a client that is gone."""
         self._schedules = {name: one for name, one in self._schedules.items() if one.client != client}
@@ -141,7 +155,8 @@ class Desk:
             except ChaosError as silent:
                 sys.stderr.write(f"{step.action}: its hits cannot be had: {silent}\n")
         for fault, record in one.records.items():
-            one.records[fault] = _with(record, seen.get(fault, []), lifted_ns)
+            ended_ns = one.lost_ns.get(fault) or lifted_ns
+            one.records[fault] = _with(record, seen.get(fault, []), ended_ns)
 
     async def _fire(self, rule: str, attempt: str) -> None:
         for step in self._waiting_for(rule):

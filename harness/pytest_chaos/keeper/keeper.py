@@ -76,7 +76,7 @@ class Keeper:
     async def _lost(self, lease: Lease) -> None:
         """A client is gone, however it ended: lift its faults; with the last one, remove everything."""
         last = not self.leases.open
-        if last and not self._keep:
+        if last and not self._keeps():
             await self.end()
             return
         for task in list(lease.tasks):
@@ -87,7 +87,10 @@ class Keeper:
             self._built.desk.forget(lease.number)
         self._give_turn_up(lease)
         if last and self._ending is None:
-            self._be_idle()
+            if self._keeps():
+                self._be_idle()
+            else:
+                await self.end()
 
     async def _hello(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
         run = str(message.get("run", ""))
@@ -100,13 +103,14 @@ class Keeper:
         return {"welcome": True, "run_id": self.home.run_id, "pid": os.getpid(), "folder": str(self.home.folder)}
 
     async def _bye(self, lease: Lease, _message: dict[str, Any]) -> dict[str, Any]:
-        last = list(self.leases.open.values()) == [lease] and not self._keep
+        alone = list(self.leases.open.values()) == [lease]
         left: list[str] = []
+        if self._built is not None and not (alone and not self._keeps()):
+            await self._built.desk.lift_client(lease.number)
+        last, dirty = alone and not self._keeps(), self._dirty()
         if last:
             left = await self.end(graceful=True)
-        elif self._built is not None:
-            await self._built.desk.lift_client(lease.number)
-        return {"last": last, "left": left, "dirty": self._dirty()}
+        return {"last": last, "left": left, "dirty": dirty}
 
     # -- the stack --------------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class Keeper:
             progress("the topology has changed: everything is started anew")
             await self._take_down()
         if self._built is None:
-            self._built = build(self.home, spec, self._reaper, self._wire_died)
+            self._built = build(self.home, spec, self._reaper, self._useless)
         try:
             await self._built.up(spec, environ, progress)
         except BaseException:
@@ -161,6 +165,7 @@ class Keeper:
         return {"seen": await stack.act(name, verb)}
 
     async def _baseline(self, _lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
+        await self._up().settled()
         await self._up().stack.baseline(list(message.get("restart") or ()), dict(message.get("env") or {}))
         return {}
 
@@ -250,10 +255,14 @@ class Keeper:
     def _dirty(self) -> list[str]:
         return list(self._built.ledger.dirty) if self._built is not None else []
 
+    def _keeps(self) -> bool:
+        """Whether the stack stays for the next run: never one in which something could not be undone."""
+        return self._keep and not self._broken and not self._dirty()
+
     def _others(self, lease: Lease) -> bool:
         return any(other is not lease for other in self.leases.open.values())
 
-    def _wire_died(self, why: str) -> None:
+    def _useless(self, why: str) -> None:
         self._broken = why
         sys.stderr.write(why + "\n")
 

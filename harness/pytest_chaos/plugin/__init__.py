@@ -109,7 +109,16 @@ def chaos(request: pytest.FixtureRequest) -> Generator[Chaos, None, None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Judge a test that never called ``check``, as part of the test itself, so that a violation is its failure."""
-    result = yield
+    in_hand: Chaos | None = None
+    try:
+        result = yield
+    except (Exception, pytest.fail.Exception) as failed:
+        in_hand = pyfuncitem.stash.get(_OF_TEST, None)
+        if in_hand is not None:
+            from pytest_chaos.plugin.run import blame_the_harness  # noqa: PLC0415 - only with --chaos
+
+            blame_the_harness(in_hand, failed)
+        raise
     in_hand = pyfuncitem.stash.get(_OF_TEST, None)
     if in_hand is not None:
         in_hand.finish()

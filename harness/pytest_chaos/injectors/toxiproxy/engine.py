@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 
 from pytest_chaos.errors import FaultError, UndoError
 from pytest_chaos.injectors.base import RULE_UNDO_S, Engine, Seen
-from pytest_chaos.injectors.toxiproxy.client import Exists, NotFound, Toxic, ToxiproxyClient, ToxiproxyError, check
+from pytest_chaos.injectors.toxiproxy.client import (
+    Exists,
+    NotFound,
+    ServerGone,
+    Toxic,
+    ToxiproxyClient,
+    ToxiproxyError,
+    Wedged,
+    check,
+)
 from pytest_chaos.injectors.toxiproxy.evidence import Traffic, bytes_through, hits_in
 from pytest_chaos.model.fault import ByteFault
 
@@ -78,9 +87,23 @@ class Toxiproxy:
     async def set_upstream(self, name: str, upstream: str) -> None:
         """Point a link's proxy elsewhere; its connections end. Nothing happens when it points there already."""
         link = self._links[name]
-        if link.upstream != upstream:
-            await asyncio.to_thread(self.client.update, link.proxy, upstream=upstream)
-            link.upstream = upstream
+        if link.upstream == upstream:
+            return
+        link.upstream = upstream
+        try:
+            await asyncio.to_thread(self.client.update, link.proxy, upstream=upstream, timeout_s=_REMOVE_S)
+        except (Wedged, ServerGone):
+            # It ends the proxy's connections, and a deaf one, or a dial that hangs, stops the server for good.
+            await self.renew()
+
+    async def renew(self, *, toxics: bool = True, needed: Callable[[], bool] = lambda: True) -> None:
+        """Kill the server and start it anew, every proxy on its port, with or without the toxics; raise ChaosError.
+
+        ``needed`` is asked once no other repair is going on.
+        """
+        async with self._repair:
+            if needed():
+                await self._renew(toxics=toxics)
 
     def has(self, name: str) -> bool:
         """Whether this engine has a proxy on a link."""
@@ -132,13 +155,7 @@ class Toxiproxy:
                 return await self._prove_gone(link, fault)  # another step's restart has taken it along
             except UndoError:
                 pass
-            await self._restart()
-            try:
-                for one in self._links.values():
-                    await asyncio.to_thread(self._restore, one)
-            except ToxiproxyError as refused:
-                msg = f"the restarted Toxiproxy refused what it had before: {refused}"
-                raise UndoError(msg) from refused
+            await self._renew(toxics=True)
             return f"{await self._prove_gone(link, fault)} (after its restart)"
 
     async def bytes(self, fault: ByteFault) -> int:
@@ -156,6 +173,17 @@ class Toxiproxy:
             msg = f"Toxiproxy still lists {fault.toxic} on {fault.link}"
             raise UndoError(msg)
         return f"Toxiproxy lists no {fault.id} on {fault.link}; open={proxy.enabled}"
+
+    async def _renew(self, *, toxics: bool) -> None:
+        await self._restart()
+        try:
+            for one in self._links.values():
+                if not toxics:
+                    one.toxics.clear()
+                await asyncio.to_thread(self._restore, one)
+        except ToxiproxyError as refused:
+            msg = f"the restarted Toxiproxy refused what it had before: {refused}"
+            raise UndoError(msg) from refused
 
     def _restore(self, link: _Link) -> None:
         """Create a proxy closed, give it its toxics, open it: no connection slips by."""
@@ -188,6 +216,11 @@ class ToxicStep:
         """The toxic with its attributes, the stream and the link."""
         values = ", ".join(f"{name}={value}" for name, value in self._fault.attributes.items())
         return f"toxic {self._fault.toxic}({values}) {self._fault.stream} on {self._fault.link}"
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The one link."""
+        return (self._fault.link,)
 
     async def apply(self) -> None:
         """Add the toxic to the link's open and future connections."""
