@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -79,7 +80,15 @@ class Toxiproxy:
             await self.set_upstream(name, upstream)
             return self._links[name].address
         proxy = re.sub(r"[^a-z0-9]+", "-", f"{name}-{len(self._links) + 1}")
-        made = await asyncio.to_thread(self.client.create, proxy, listen=f"{self._listen}:{port}", upstream=upstream)
+        listen = f"{self._listen}:{port}"
+        create = functools.partial(
+            self.client.create, proxy, listen=listen, upstream=upstream, timeout_s=_APPLY_S
+        )
+        try:
+            made = await asyncio.to_thread(create)
+        except Wedged:
+            await self.renew()
+            made = await asyncio.to_thread(create)
         address = f"{self._host}:{made.listen.rpartition(':')[2]}"
         self._links[name] = _Link(proxy=proxy, listen=made.listen, address=address, upstream=upstream)
         return address
