@@ -113,6 +113,9 @@ def unhit(fault: FaultRecord, history: History) -> str:
     """Say that a fault touched nothing, what would have counted, and what may have hidden it."""
     params = ", ".join(f"{name}={value}" for name, value in fault.params.items())
     fault_is = f"the fault {fault.id} {fault.kind} on {fault.target} ({params})"
+    if fault.engine == "toxiproxy-python":
+        told = f"the {fault.kind} on {fault.target} ({params}), set through the toxiproxy fixture, is unproved"
+        return f"{told}: nobody counted what it hit, so it proves nothing about the system; chaos.fault(...) counts"
     opaque = history.opaque(fault.target)
     return f"{fault_is} hit nothing: it proves nothing about the system{opaque and f' ({opaque})'}"
 

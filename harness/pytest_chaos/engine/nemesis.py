@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.engine.clock import now_ns
+from pytest_chaos.engine.front_door import Changes, bound, one_a_process
 from pytest_chaos.errors import FaultError, KeeperError
 from pytest_chaos.model.fault import ByteFault, Fault, Installed, NodeAction, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
@@ -26,6 +28,8 @@ class Nemesis:
         self._owner = owner
         self._numbers = itertools.count(1)
         self._records: dict[str, FaultRecord] = {}
+        self.changes = Changes()
+        """What the test did through toxiproxy-python."""
 
     def install(self, faults: Sequence[Fault]) -> Schedule:
         """Install faults, all or none; raise FaultError or TopologyError naming what is wrong with which."""
@@ -59,7 +63,18 @@ class Nemesis:
         for record in self._keeper.faults(self._owner):
             if record.id in self._records and self._records[record.id].lifted_ns is None:
                 self._records[record.id] = self._merge(record)
-        return tuple(self._records.values())
+        return (*self._records.values(), *self.changes.records())
+
+    @contextmanager
+    def toxiproxy(self) -> Iterator[Any]:
+        """Give toxiproxy-python's client; the keeper resets the server behind it."""
+        with one_a_process():
+            schedule, address = self._keeper.open_door(self._owner)
+            try:
+                with bound(address, self.changes) as client:
+                    yield client
+            finally:
+                self._keeper.uninstall(schedule)
 
     def _merge(self, told: FaultRecord) -> FaultRecord:
         known = self._records[told.id]

@@ -194,6 +194,14 @@ class KeeperClient:
             raise UndoError(msg)
         return [from_json(FaultRecord, one) for one in answer["faults"]]
 
+    def open_door(self, owner: str) -> tuple[str, str]:
+        """Have Toxiproxy reset by the undo of a schedule; give the schedule's id and the server's ``host:port``.
+
+        Raises FaultError when the stack has none.
+        """
+        answer = self._channel.ask("door", timeout_s=_QUICK_S, owner=owner)
+        return str(answer["schedule"]), str(answer["address"])
+
     def faults(self, owner: str) -> list[FaultRecord]:
         """Give the records of an owner's faults, lifted ones too, with their hits up to now."""
         return [

@@ -49,13 +49,16 @@ class Desk:
         self._firing: set[asyncio.Task[None]] = set()
         self.undos: list[tuple[int, UndoRecord]] = []
 
-    async def install(self, schedule: Schedule, client: int) -> None:
-        """Carry every fault of a schedule out, or none; raise FaultError or StackError about the one that cannot be."""
+    async def install(self, schedule: Schedule, client: int, steps: list[Step] | None = None) -> None:
+        """Carry every fault of a schedule out, or none; raise FaultError or StackError about the one that cannot be.
+
+        ``steps`` are carried out in place of what the faults' own actions make.
+        """
         known = self._schedules.get(schedule.id)
         if known is not None and not known.lifted:
             msg = f"schedule {schedule.id!r} is installed already: uninstall it first"
             raise FaultError(msg)
-        steps = self._steps(schedule)
+        steps = self._steps(schedule) if steps is None else steps
         records = {
             fault.id: FaultRecord(
                 id=fault.id,

@@ -16,7 +16,7 @@ from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.leases import Lease, Leases
 from pytest_chaos.keeper.sweep import sweep
 from pytest_chaos.model.codec import from_json, to_json
-from pytest_chaos.model.fault import Schedule
+from pytest_chaos.model.fault import Installed, Schedule
 from pytest_chaos.model.history import NodeEvent
 from pytest_chaos.model.plan import StackSpec
 from pytest_chaos.runtimes.reaper import Reaper
@@ -64,7 +64,7 @@ class Keeper:
     async def _answer(self, lease: Lease, op: str, message: dict[str, Any]) -> dict[str, Any]:
         operations: dict[str, Operation] = {
             "hello": self._hello, "start": self._start, "install": self._install, "uninstall": self._uninstall,
-            "faults": self._faults, "undos": self._undos, "mark": self._mark, "node": self._node,
+            "door": self._door, "faults": self._faults, "undos": self._undos, "mark": self._mark, "node": self._node,
             "baseline": self._baseline, "running": self._running, "node_events": self._node_events,
             "state": self._state, "lock": self._lock, "unlock": self._unlock, "bye": self._bye,
         }  # fmt: skip
@@ -179,6 +179,14 @@ class Keeper:
     async def _install(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
         await self._up().desk.install(from_json(Schedule, message["schedule"]), lease.number)
         return {}
+
+    async def _door(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
+        built, owner = self._up(), str(message["owner"])
+        step, address = built.toxics.door("toxiproxy")
+        opened = Installed(id="toxiproxy", kind="toxiproxy-python", target="every link with Toxiproxy")
+        schedule = Schedule(id=f"{owner}#toxiproxy", owner=owner, faults=(opened,))
+        await built.desk.install(schedule, lease.number, [step])
+        return {"schedule": schedule.id, "address": address}
 
     async def _uninstall(self, _lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
         records, undone = await self._up().desk.uninstall(str(message["schedule"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_chaos.errors import FaultError, PartMissing, StackError
 from pytest_chaos.injectors.base import Step
-from pytest_chaos.injectors.toxiproxy import ServerPlan, Toxiproxy, Traffic, knows
+from pytest_chaos.injectors.toxiproxy import DoorStep, ServerPlan, Toxiproxy, Traffic, knows
 from pytest_chaos.injectors.wire import byte_rule
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.ports import Ports
@@ -114,6 +114,15 @@ class Toxics:
             return self._engine.step(fault)
         msg = f"{fault.toxic} on {fault.link}: this link was to have Toxiproxy, which is missing: {self._missing}"
         msg += "; --chaos-injector=wire does byte faults without it"
+        raise FaultError(msg)
+
+    def door(self, fault: str) -> tuple[DoorStep, str]:
+        """Give what undoes another client's work on the server, and the server's address; raise FaultError."""
+        if self._engine is not None and self._plan is not None and self._engine.links:
+            return DoorStep(self._engine, fault), self._plan.address
+        why = f"Toxiproxy is missing: {self._missing}" if self._missing else "no link of this stack has Toxiproxy"
+        msg = f"the toxiproxy fixture: {why}; name links in Topology(..., toxiproxy=[...]), "
+        msg += "or have it on every link: --chaos-injector=toxiproxy"
         raise FaultError(msg)
 
     def parts(self) -> list[dict[str, Any]]:

@@ -20,14 +20,15 @@ class FaultRecord:
     """One fault as it was carried out. Times are monotonic ns; ``hits`` counts what it acted on.
 
     ``target`` is a link or a node; ``params`` are the fault's own fields, as text. ``proof`` says how the hit is known;
-    empty and ``hits == 0``: the fault touched nothing and decides nothing.
+    empty and ``hits == 0``: the fault touched nothing and decides nothing. Nobody counts the hits of what a test did by
+    itself through ``toxiproxy-python``.
     """
 
     id: str
     kind: str
     target: str
     params: dict[str, str] = field(default_factory=dict)
-    engine: Literal["", "wire", "toxiproxy", "runtime"] = ""
+    engine: Literal["", "wire", "toxiproxy", "runtime", "toxiproxy-python"] = ""
     installed_ns: int
     lifted_ns: int | None = None
     hits: int = 0

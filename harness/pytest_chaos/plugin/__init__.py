@@ -49,9 +49,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def is_chaos(item: pytest.Item) -> bool:
     """Whether a test is a chaos test: it has the marker or uses the fixture."""
-    return item.get_closest_marker("chaos") is not None or bool(
-        {"chaos", "toxiproxy"} & set(getattr(item, "fixturenames", ()))
-    )
+    return item.get_closest_marker("chaos") is not None or "chaos" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(trylast=True)
@@ -104,6 +102,13 @@ def chaos(request: pytest.FixtureRequest) -> Generator[Chaos, None, None]:
         yield in_hand
     finally:
         run.leave(request.node, in_hand, request.node.stash.get(_REPORTS, {}))
+
+
+@pytest.fixture
+def toxiproxy(chaos: Chaos) -> Generator[Any, None, None]:
+    """The client of PyPI's toxiproxy-python (``toxiproxy.Toxiproxy``), bound to this run's server; reset afterwards."""
+    with chaos.toxiproxy() as client:
+        yield client
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
