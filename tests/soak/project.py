@@ -48,7 +48,7 @@ def test_faults(chaos):
     while not pathlib.Path("stop").exists():
         assert time.monotonic() < until, "nobody said stop"
         with chaos.fault(Latency("front -> back", 20), Status("test -> front", 503, every=2), Pause("keys")):
-            print("fault", flush=True)
+            print("in a fault now", flush=True)
             with contextlib.suppress(httpx.HTTPError):
                 front.get("/ask")
                 front.get("/ask")

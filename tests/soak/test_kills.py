@@ -75,7 +75,7 @@ def test_pytest_at_any_moment(start: Any, number: int) -> None:
     run = start()
     name = run.run_id
     if number == 0:
-        run.wait_for(r".*fault")
+        run.wait_for(r".*in a fault now")
     else:
         time.sleep(random.uniform(0, 2.5))
     run.process.kill()
@@ -89,7 +89,7 @@ def test_the_keeper_at_any_moment(start: Any, number: int) -> None:
     run = start()
     name = run.run_id
     if number == 0:
-        run.wait_for(r".*fault")
+        run.wait_for(r".*in a fault now")
     else:
         time.sleep(random.uniform(0, 2.5))
     record = home.read_record(home.run_home(name))
@@ -114,7 +114,7 @@ def test_the_keeper_at_any_moment(start: Any, number: int) -> None:
 def test_a_part_or_a_service_in_mid_test(start: Any, victim: str, number: int) -> None:
     run = start()
     parts = parts_of(run)
-    run.wait_for(r".*fault")
+    run.wait_for(r".*in a fault now")
     time.sleep(random.uniform(0, 1.0))
     began = time.monotonic()
     os.kill(int(parts[victim]), signal.SIGKILL)
@@ -127,7 +127,7 @@ def test_a_part_or_a_service_in_mid_test(start: Any, victim: str, number: int) -
 def test_a_container_in_mid_test(start: Any, number: int) -> None:
     run = start(containers=True, toxiproxy=False)
     parts = parts_of(run)
-    run.wait_for(r".*fault")
+    run.wait_for(r".*in a fault now")
     time.sleep(random.uniform(0, 1.0))
     began = time.monotonic()
     status, _ = docker.call(os.environ, "POST", f"/containers/{parts['back']}/kill?signal=KILL")

@@ -76,11 +76,11 @@ class Keeper:
     async def _lost(self, lease: Lease) -> None:
         """A client is gone, however it ended: lift its faults; with the last one, remove everything."""
         last = not self.leases.open
+        for task in list(lease.tasks):
+            task.cancel()
         if last and not self._keeps():
             await self.end()
             return
-        for task in list(lease.tasks):
-            task.cancel()
         await asyncio.gather(*lease.tasks, return_exceptions=True)
         if self._built is not None:
             await self._built.desk.lift_client(None if last else lease.number)
