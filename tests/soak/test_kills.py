@@ -106,7 +106,7 @@ def test_the_keeper_at_any_moment(start: Any, number: int) -> None:
 @pytest.mark.parametrize(
     ("victim", "number"),
     [
-        *(("wire", number) for number in rounds(2, each=5)),
+        *(("wire", number) for number in rounds(1, each=5)),
         *(("toxiproxy", number) for number in rounds(1)),
         *(("back", number) for number in rounds(1)),
     ],

@@ -337,3 +337,17 @@ def test_a_wedged_server_that_is_to_get_one_more_proxy_is_replaced(server, echo,
         assert (await asyncio.to_thread(engine.client.proxy, engine._links[LINK].proxy)).upstream == stuck
 
     run(story())
+
+
+def test_a_reset_that_was_given_up_does_not_keep_a_new_server_from_its_proxies(server, echo):
+    """The thread of a call that was cancelled goes on, and may recreate a proxy before the repair does."""
+
+    async def story():
+        engine = Toxiproxy(server.plan.address, restart=server.restart)
+        address = await engine.add_link(LINK, echo.address)
+        await asyncio.to_thread(engine.client.update, LINK, upstream="127.0.0.1:9")
+        await asyncio.to_thread(engine._restore, engine._links[LINK])
+        assert await engine.prove_reset()
+        assert (await asyncio.to_thread(ask, address))[0] == b"hello"
+
+    run(story())

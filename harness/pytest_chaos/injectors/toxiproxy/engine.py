@@ -136,6 +136,8 @@ class Toxiproxy:
         """Add a fault's toxic; raise FaultError when the server refuses it or does not answer."""
         link = self._links[fault.link]
         toxic = Toxic(name=fault.id, type=fault.toxic, stream=fault.stream, attributes=dict(fault.attributes))
+        async with self._repair:
+            pass  # a server that is being started anew has not all its proxies yet
         try:
             await asyncio.to_thread(self.client.add_toxic, link.proxy, toxic, timeout_s=_APPLY_S)
         except Exists:
@@ -176,7 +178,8 @@ class Toxiproxy:
         Whoever changed them may have left a client that does not read: that wedges the server, and is for ``renew``.
         """
         try:
-            await asyncio.to_thread(self._reset)
+            async with self._repair:
+                await asyncio.to_thread(self._reset)
         except ToxiproxyError as stuck:
             raise UndoError(str(stuck)) from stuck
         return await self.prove_reset()
@@ -239,7 +242,20 @@ class Toxiproxy:
 
     def _restore(self, link: _Link) -> None:
         """Create a proxy closed, give it its toxics, open it: no connection slips by."""
-        self.client.create(link.proxy, listen=link.listen, upstream=link.upstream, enabled=False, timeout_s=_APPLY_S)
+        create = functools.partial(
+            self.client.create,
+            link.proxy,
+            listen=link.listen,
+            upstream=link.upstream,
+            enabled=False,
+            timeout_s=_APPLY_S,
+        )
+        try:
+            create()
+        except Exists:
+            # By an undo that was given up while its call was under way: a thread cannot be cancelled.
+            self.client.delete(link.proxy, timeout_s=_REMOVE_S)
+            create()
         for toxic in link.toxics.values():
             self.client.add_toxic(link.proxy, toxic, timeout_s=_APPLY_S)
         self.client.update(link.proxy, enabled=True, timeout_s=_APPLY_S)
