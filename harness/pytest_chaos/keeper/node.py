@@ -148,6 +148,11 @@ class Node:
     async def _start(self) -> None:
         if self.state in ("ready", "missing") or (self.state == "paused" and self.running is not None):
             return
+        self.let_go()
+        if self.running is not None:
+            # What an ended leader left behind goes first: the next start bears the same marks.
+            await self.running.kill()
+            self.running = None
         loop = asyncio.get_running_loop()
         first = not self.ports
         for left in reversed(range(_STARTS)):
@@ -209,11 +214,11 @@ class Node:
 
     async def _watch_exit(self, running: Running) -> None:
         how: Exit = await asyncio.shield(running.exited)
-        self._watch = None
         self.state = "exited"
-        await self._around.cut_links(self)
         self._tell(self.name, "exited", str(how))
+        await self._around.cut_links(self)
         await running.kill()  # what its leader left behind
+        self._watch = None
 
     async def _prove(self) -> str:
         if self.state == "missing" or not self.proof_address:
