@@ -124,7 +124,11 @@ class AbortStream(OnRequests):
     of the answer: its headers have passed. A call with fewer messages is not hit.
     """
 
-    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"messages": 0}, {"messages": 1}, {"messages": 0, "of": "request"})
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"messages": 0},
+        {"messages": 1},
+        {"messages": 0, "of": "request"},
+    )
 
     messages: Annotated[int, Between(0, MOST)]
     code: int | str = field(default="UNAVAILABLE", kw_only=True)

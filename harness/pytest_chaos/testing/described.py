@@ -1,4 +1,4 @@
-"""The catalogue in words and in examples, derived from the faults themselves: what help, page and conformance run share.
+"""The catalogue in words and in examples, derived from the faults: what help, page and conformance run share.
 
 A fault's example is built from the types of its fields. Where they do not say enough, its class says it by itself:
 
@@ -13,6 +13,7 @@ import dataclasses
 import importlib
 import inspect
 import re
+import textwrap
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
@@ -23,9 +24,11 @@ from pytest_chaos.faults import Between, OnRequests, alternatives, catalogue, hi
 from pytest_chaos.model.fault import ByteFault, Fault, NodeAction, Whom, WireRule
 from pytest_chaos.wire.table import Facts, matches
 
-_SENTENCE = re.compile(r"(.+?[.:])(?:\s|$)", re.DOTALL)
+_SENTENCE = re.compile(r"(.+?\.)(?:\s|$)", re.DOTALL)
 _WORD = re.compile(r"\{([a-z]+)\}")
 _SHORT_MS, _SHORT_S = 100, 0.2
+_NAME = 20
+_CARRIERS: Mapping[type, str] = {ByteFault: "wire", WireRule: "wire", NodeAction: "the node's runtime"}
 _SHARED = frozenset(one.name for one in dataclasses.fields(OnRequests))
 
 CALLS: Mapping[str, tuple[Facts, ...]] = {
@@ -130,7 +133,19 @@ def sentence(text: str | None) -> str:
     """Give a docstring's first sentence on one line, without its markup."""
     found = _SENTENCE.match(" ".join(inspect.cleandoc(text or "").split()))
     said = found[1] if found else ""
-    return re.sub(r":class:`(\w+)`", r"\1", said).replace("``", "`").rstrip(":")
+    return re.sub(r":class:`(\w+)`", r"\1", said).replace("``", "`")
+
+
+def listed(width: int) -> list[str]:
+    """List the catalogue by family, a fault with the first sentence of what it does, in lines of at most ``width``."""
+    lines: list[str] = []
+    for name, kinds in families().items():
+        lines += ["", *textwrap.wrap(f"{name}: {about(name)}", width)]
+        for kind in kinds:
+            said = textwrap.wrap(sentence(catalogue.get(kind).__doc__), width - _NAME - 2) or [""]
+            lines.append(f"  {kind:<{_NAME}}{said[0]}")
+            lines += [" " * (_NAME + 2) + line for line in said[1:]]
+    return lines[1:]
 
 
 def why_no_row(kind: type[Fault]) -> str:
@@ -191,17 +206,10 @@ def carriers(fault: Fault) -> list[str]:
 
     found: dict[str, None] = {}
     for action in fault.actions("f"):
-        match action:
-            case ByteFault():
-                found["wire"] = None
-                if knows(action.toxic, action.attributes):
-                    found["Toxiproxy"] = None
-            case WireRule():
-                found["wire"] = None
-            case NodeAction():
-                found["the node's runtime"] = None
-            case _:
-                found["the keeper"] = None
+        if isinstance(action, ByteFault) and knows(action.toxic, action.attributes):
+            found["wire or Toxiproxy"] = None
+        else:
+            found[_CARRIERS.get(type(action), "the keeper")] = None
     return list(found)
 
 
@@ -220,11 +228,11 @@ def _needed(kind: type[Any], name: str) -> bool:
     return found is not None and found.default is MISSING and found.default_factory is MISSING
 
 
-def _fields(kind: type[Any]) -> list[Field]:
+def _fields(kind: Any) -> list[Field]:
     return [Field(name=one.name, takes=_takes(hints(kind)[one.name]), default=_default(one)) for one in _plain(kind)]
 
 
-def _plain(kind: type[Any]) -> Iterator[dataclasses.Field[Any]]:
+def _plain(kind: Any) -> Iterator[dataclasses.Field[Any]]:
     yield from (one for one in dataclasses.fields(kind) if one.init)
 
 
@@ -277,5 +285,5 @@ def _value(kind: type[Fault], name: str) -> Any:
         return (int if parts[0] is int else float)(min(max(short, limits.low), limits.high))
     if hint is bool:
         return True
-    msg = f"{kind.__name__}: {name}: no example follows from its type: say `examples` (or why not: `no_row`) in the class"
+    msg = f"{kind.__name__}: {name}: no example follows from its type: give the class `examples`, or `no_row` (why not)"
     raise FaultError(msg)

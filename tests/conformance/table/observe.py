@@ -1,0 +1,257 @@
+"""Observes one example of a fault with one client library: on an open connection, on a new one, and after."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pytest_chaos.errors import ChaosError, FaultError
+from pytest_chaos.faults import catalogue, hints
+from pytest_chaos.model.fault import ByteFault, WireRule
+from pytest_chaos.testing.described import acts_on, examples, why_no_row
+from tests.conformance.table.brokers import FETCH_MS
+from tests.conformance.table.stack import BROKER_NODES, CLIENTS, ENGINES, LANES
+
+REST_S = 3.0
+FIRST_TRIES = 5
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """A cell's name: fault, example as it is written down, engine, client."""
+
+    fault: str
+    example: str
+    engine: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What was seen: by the client on an open and on a new connection, and how often the work was done for each."""
+
+    open: str
+    open_done: str
+    new: str
+    new_done: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing to observe: an example by one engine, with the clients that look at it together."""
+
+    example: object
+    engine: str
+    clients: tuple[type, ...]
+    alone: bool
+
+    def names(self):
+        name = self.example.kind.__name__
+        return [Key(name, self.example.label, self.engine, client.name) for client in self.clients]
+
+
+class NotHit(AssertionError):  # noqa: N818 - it says what came
+    """A fault claims a protocol and did nothing there."""
+
+
+def tasks(names=None):
+    """List everything that the catalogue claims. Faults of whole nodes stand alone: they touch every lane."""
+    found = []
+    for name, kind in catalogue:
+        if (names and name not in names) or why_no_row(kind):
+            continue
+        for example in examples(kind):
+            found += _tasks(example)
+    return found
+
+
+def _tasks(example):
+    whole: dict[str, list[type]] = {}
+    for client in CLIENTS:
+        if "broker" in hints(example.kind) and client.node not in BROKER_NODES:
+            continue
+        fault = example.at(_somewhere(client))
+        actions = fault.actions("f")
+        if not acts_on(fault, client.facts):
+            continue
+        if all(isinstance(action, (WireRule, ByteFault)) for action in actions) and "link" in hints(example.kind):
+            yield from (Task(example, engine, (client,), False) for engine in _engines(actions))
+        elif any(isinstance(action, WireRule) for action in actions):
+            yield Task(example, "wire", (client,), True)
+        else:
+            whole.setdefault(client.node, []).append(client)
+    for clients in whole.values():
+        yield Task(example, "wire", tuple(clients), True)
+
+
+def _somewhere(client):
+    from tests.conformance.table.stack import Lane
+
+    return Lane(None, "wire", 1).place(client)
+
+
+def _engines(actions):
+    from pytest_chaos.injectors.toxiproxy import knows
+
+    toxics = [action for action in actions if isinstance(action, ByteFault)]
+    both = bool(toxics) and all(knows(toxic.toxic, toxic.attributes) for toxic in toxics)
+    return ENGINES if both else ENGINES[:1]
+
+
+def observe_all(stack, wanted, tell=lambda *_: None):
+    """Observe tasks, as many at once as there are lanes; give what was seen by key, and what went wrong by key."""
+    seen: dict[Key, Cell] = {}
+    wrong: dict[Key, str] = {}
+    count = itertools.count(1)
+
+    def one(task):
+        try:
+            seen.update(observe(stack, task))
+        except Exception as error:  # noqa: BLE001 - the others are to be seen as well
+            wrong.update(dict.fromkeys(task.names(), f"{type(error).__name__}: {error}"))
+        tell(next(count), len(wanted), task)
+
+    with contextlib.ExitStack() as pools:
+        started = []
+        for engine in ENGINES:
+            pool = pools.enter_context(ThreadPoolExecutor(LANES[engine]))
+            started += [pool.submit(one, task) for task in wanted if task.engine == engine and not task.alone]
+        for future in started:
+            future.result()
+    for task in wanted:
+        if task.alone:
+            one(task)
+    return seen, wrong
+
+
+def observe(stack, task):
+    """Observe one task; a claim that is not kept is tried once more before it counts, for a loaded machine's sake."""
+    for left in (1, 0):
+        try:
+            return _observe(stack, task)
+        except NotHit:
+            if not left:
+                raise
+    return {}
+
+
+def _observe(stack, task):
+    with stack.lane(task.engine) as lane, contextlib.ExitStack() as ends:
+        looks = [Look(stack, lane, client, ends) for client in task.clients]
+        try:
+            fault = task.example.at(lane.place(task.clients[0]))
+            _each(looks, Look.warm_up)
+            nemesis = stack.nemesis(f"table-{next(_numbers)}")
+            schedule = nemesis.install([fault])
+        except FaultError:
+            return {key: Cell("refused: `FaultError`", "", "refused: `FaultError`", "") for key in task.names()}
+        try:
+            _each(looks, Look.look)
+            _rest(stack, lane, task)
+        finally:
+            nemesis.uninstall(schedule)
+        if task.alone:
+            stack.mended(task.clients[0].node)
+        _rest(stack, lane, task)
+        if not sum(record.hits for record in nemesis.records()):
+            msg = f"{task.example.label} by {task.engine} claims {task.clients[0].name} and hit nothing there"
+            raise NotHit(msg)
+        return dict(zip(task.names(), [look.cell() for look in looks], strict=True))
+
+
+def _each(looks, do):
+    threads = ThreadPoolExecutor(len(looks))
+    with threads:
+        list(threads.map(do, looks))
+
+
+def _rest(stack, lane, task):
+    """Wait until nothing goes on at the link; a fault that holds may keep something for longer, which is its right."""
+    deadline = time.monotonic() + REST_S
+    link = lane.place(task.clients[0]).link
+    while stack.open_attempts(link) and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+
+
+class Look:
+    """One client library at one fault."""
+
+    def __init__(self, stack, lane, kind, ends):
+        self._stack, self._kind = stack, kind
+        self._address, self._partition = lane.address(kind), lane.partition
+        self._ends = ends
+        name = f"{os.getpid()}-{next(_numbers)}"
+        self._markers = {"open": f"{name}-open", "new": f"{name}-new"}
+        self._clients = {which: self._make(marker) for which, marker in self._markers.items()}
+        self._saw: dict[str, str] = {}
+
+    def _make(self, marker):
+        client = self._kind(self._address, marker)
+        client.direct = self._stack.direct.get(client.node)
+        client.partition = self._partition
+        client.open()
+        self._ends.callback(client.close)
+        return client
+
+    def warm_up(self):
+        """Make a call on the connection that the fault will find open."""
+        client = self._clients["open"]
+        for _ in range(FIRST_TRIES):
+            self._before(client, f"{client.marker}-warm")
+            said = client.call(f"{client.marker}-warm")
+            if said in {"answered", "received"}:
+                return
+        msg = f"{client.name}: no answer without a fault: {said}"
+        raise ChaosError(msg)
+
+    def look(self):
+        """Call on the open connection, close it, call on a new one, close it."""
+        if "Fetch" in str(self._kind.facts):
+            threading.Event().wait(FETCH_MS / 1000 * 2.5)
+        for which, client in self._clients.items():
+            self._before(client, client.marker)
+            self._saw[which] = client.call(client.marker)
+            client.close()
+
+    def cell(self):
+        done = {}
+        for which, client in self._clients.items():
+            done.update(self._stack.done(client, [self._markers[which]]))
+        open_, new = (_times(done[self._markers[which]]) for which in ("open", "new"))
+        return Cell(self._saw["open"], open_, self._saw["new"], new)
+
+    def _before(self, client, marker):
+        if hasattr(client, "before"):
+            with contextlib.suppress(Exception):  # a broker that is down cannot be given a message
+                client.before(marker)
+
+
+def _times(count):
+    return {0: "no", 1: "once", 2: "twice"}.get(count, "more often")
+
+
+def merged(*seen):
+    """Put several rounds together: what differed between them stands side by side, in the order of the alphabet."""
+    keys = sorted({key for one in seen for key in one})
+    return {key: _both([one[key] for one in seen if key in one]) for key in keys}
+
+
+def _both(cells):
+    names = [field.name for field in dataclasses.fields(Cell)]
+    told = {name: {part for cell in cells for part in getattr(cell, name).split(" or ")} for name in names}
+    return Cell(**{name: " or ".join(sorted(parts)) for name, parts in told.items()})
+
+
+def agrees(cell, page):
+    """Whether what was seen is among what the page says."""
+    names = [field.name for field in dataclasses.fields(Cell)]
+    return all(
+        set(getattr(cell, name).split(" or ")) <= set(getattr(page, name).split(" or ")) for name in names
+    )
