@@ -3,7 +3,7 @@
 A fault's example is built from the types of its fields. Where they do not say enough, its class says it by itself:
 
 * ``examples``: the fields of each example, beside those that name its place. A string may hold ``{link}``,
-  ``{caller}``, ``{callee}`` and the other words of a :class:`Place`.
+  ``{caller}``, ``{callee}`` and the words of a broker (:data:`WORDS`).
 * ``no_row``: one sentence, why no example can be shown by itself; it stands in the table instead.
 """
 
@@ -28,6 +28,8 @@ _SENTENCE = re.compile(r"(.+?\.)(?:\s|$)", re.DOTALL)
 _WORD = re.compile(r"\{([a-z]+)\}")
 _SHORT_MS, _SHORT_S = 100, 0.2
 _NAME = 20
+WORDS = ("channel", "topic", "queue", "exchange", "key", "stream", "group")
+"""What an example may call by these names in braces; each broker has some of them."""
 _CARRIERS: Mapping[type, str] = {ByteFault: "wire", WireRule: "wire", NodeAction: "the node's runtime"}
 _SHARED = frozenset(one.name for one in dataclasses.fields(OnRequests))
 
@@ -58,7 +60,7 @@ CALLS: Mapping[str, tuple[Facts, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where an example acts: a link and its ends. ``words`` are the callee's own (``queue``, ``topic``, ``group``)."""
+    """Where an example acts: a link and its ends. ``words`` are the callee's own, of :data:`WORDS`."""
 
     link: str = "orders -> payments"
     caller: str = "orders"

@@ -75,6 +75,7 @@ def main():
     parser.add_argument("--sample", action="store_true", help="only the part that CI repeats")
     parser.add_argument("--rounds", type=int, default=1, help="how often everything is observed")
     parser.add_argument("--fresh", action="store_true", help="forget what the page says now")
+    parser.add_argument("--verbose", action="store_true", help="print a line for each observation")
     parser.add_argument("--out", type=Path, default=page.PAGE, help="where the page is written")
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -83,9 +84,10 @@ def main():
     said = page.parse(page.PAGE.read_text()) if page.PAGE.exists() else {}
     began = time.monotonic()
 
-    def tell(number, of, task):
-        if sys.stderr.isatty():
-            print(f"\r{number}/{of} {task.example.label:.60}\033[K", end="", file=sys.stderr)
+    def tell(number, of, task, took_s):
+        if args.verbose:
+            who = ", ".join(client.name for client in task.clients)
+            print(f"{number}/{of} {took_s:.1f} s: {task.example.label} by {task.engine}, {who}", file=sys.stderr)
 
     try:
         stack = Stack(wanted)

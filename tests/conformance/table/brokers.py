@@ -12,13 +12,13 @@ from pytest_chaos.wire.table import Facts
 from tests.conformance.table.clients import ANSWERED, LIMIT_S, Client, named
 from tests.conformance.table.loop import Loop
 
-START_S = 20.0
+START_S = 4.0
 CLOSE_S = 0.5
 RECEIVED = "received"
 # As long as the longest fetch that was under way before a fault: a message that comes then is fetched under the fault.
 FETCH_MS = 100
 TOPIC = "work"
-PARTITIONS = 32
+KEY = "k"
 
 
 class Async(Client):
@@ -52,17 +52,21 @@ class Async(Client):
             self._loop.run(self.leave(), CLOSE_S)
         self._loop.close()
 
-    def before(self, marker):
-        """Prepare what a call needs, past the link."""
-
 
 class AioPika(Async):
     name, protocol, node = "aio-pika publishing", "AMQP", "rabbitmq"
-    facts = (Facts(protocol="amqp", operation="publish amq.default work"),)
+    facts = (Facts(protocol="amqp", operation=f"publish work {KEY}"),)
+
+    def words(self):
+        return {"channel": self.queue, "queue": self.queue, "exchange": self.exchange, "key": KEY}
 
     @property
     def queue(self):
         return f"q-{self.marker}"
+
+    @property
+    def exchange(self):
+        return f"x-{self.marker}"
 
     async def connect(self):
         import aio_pika
@@ -76,14 +80,15 @@ class AioPika(Async):
 
         durable = aio_pika.DeliveryMode.PERSISTENT
         message = aio_pika.Message(marker.encode(), delivery_mode=durable)
-        await self._channel.default_exchange.publish(message, self.queue)
-        return ANSWERED
+        exchange = await self._channel.get_exchange(self.exchange, ensure=False)
+        confirmed = await exchange.publish(message, KEY)
+        return ANSWERED if type(confirmed).__name__ == "Ack" else "returned"
 
     async def leave(self):
         await self._connection.close()
 
     def before(self, marker):
-        self.direct.queue(self.queue)
+        self.direct.queue(self.queue, self.exchange)
 
     def done(self, markers):
         return self.direct.published(self.queue, markers)
@@ -111,7 +116,7 @@ class AioPikaConsumer(AioPika):
         return RECEIVED if message.body.decode(errors="replace") == marker else f"{RECEIVED}, another body"
 
     def before(self, marker):
-        self.direct.queue(self.queue, marker)
+        self.direct.queue(self.queue, self.exchange, marker)
 
     def done(self, markers):
         return self.direct.taken(self.queue, markers)
@@ -121,7 +126,10 @@ class Aiokafka(Async):
     name, protocol, node = "aiokafka publishing", "Kafka", "kafka"
     facts = (Facts(protocol="kafka", operation=f"Produce {TOPIC}"),)
     limit_s = LIMIT_S * 2  # its own limits come first
-    partition = 0
+    topic = TOPIC
+
+    def words(self):
+        return {"channel": self.topic, "topic": self.topic}
 
     async def connect(self):
         import aiokafka
@@ -133,17 +141,17 @@ class Aiokafka(Async):
         await self._client.start()
 
     async def act(self, marker):
-        await self._client.send_and_wait(TOPIC, marker.encode(), partition=0)
+        await self._client.send_and_wait(self.topic, marker.encode())
         return ANSWERED
 
     async def leave(self):
         await self._client.stop()
 
     def before(self, marker):
-        pass
+        self.direct.topic(self.topic)
 
     def done(self, markers):
-        return self.direct.stored(markers)
+        return self.direct.stored(self.topic, markers)
 
 
 class AiokafkaConsumer(Aiokafka):
@@ -153,6 +161,13 @@ class AiokafkaConsumer(Aiokafka):
         Facts(protocol="kafka", operation="OffsetCommit g"),
     )
 
+    def words(self):
+        return {**super().words(), "group": self.group}
+
+    @property
+    def topic(self):
+        return f"t-{self.marker}"
+
     @property
     def group(self):
         return f"g-{self.marker}"
@@ -161,34 +176,35 @@ class AiokafkaConsumer(Aiokafka):
         import aiokafka
 
         self._client = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=self.address, group_id=self.group, enable_auto_commit=False, auto_offset_reset="none",
-            request_timeout_ms=int(LIMIT_S * 1000), fetch_max_wait_ms=FETCH_MS, retry_backoff_ms=100,
+            self.topic, bootstrap_servers=self.address, group_id=self.group, enable_auto_commit=False,
+            auto_offset_reset="earliest", request_timeout_ms=int(LIMIT_S * 1000), heartbeat_interval_ms=200,
+            fetch_max_wait_ms=FETCH_MS, retry_backoff_ms=100,
         )  # fmt: skip
-        where = aiokafka.TopicPartition(TOPIC, self.partition)
-        self._client.assign([where])
         await self._client.start()
-        self._client.seek(where, self._offset)
 
     async def act(self, marker):
         import aiokafka
 
         record = await self._client.getone()
-        await self._client.commit({aiokafka.TopicPartition(TOPIC, self.partition): record.offset + 1})
+        await self._client.commit({aiokafka.TopicPartition(self.topic, 0): record.offset + 1})
         return RECEIVED if record.value.decode(errors="replace") == marker else f"{RECEIVED}, another body"
 
     def before(self, marker):
-        self._offset = self.direct.produce(marker, self.partition)
-        self.offsets = {**getattr(self, "offsets", {}), marker: self._offset}
+        self.direct.topic(self.topic)
+        self._offsets = {**getattr(self, "_offsets", {}), marker: self.direct.produce(self.topic, marker)}
 
     def done(self, markers):
-        upto = self.direct.committed(self.group, self.partition)
-        return {marker: int(self.offsets.get(marker, upto) < upto) for marker in markers}
+        upto = self.direct.committed(self.group, self.topic)
+        return {marker: int(self._offsets.get(marker, upto) < upto) for marker in markers}
 
 
 class RedisPy(Client):
     name, protocol, node = "redis-py adding", "Redis", "redis"
     facts = (Facts(protocol="resp", operation="XADD work"),)
     direct = None
+
+    def words(self):
+        return {"channel": self.stream, "stream": self.stream}
 
     @property
     def stream(self):
@@ -212,9 +228,6 @@ class RedisPy(Client):
         with contextlib.suppress(Exception):
             self._client.close()
 
-    def before(self, marker):
-        pass
-
     def done(self, markers):
         return self.direct.added(self.stream, markers)
 
@@ -223,14 +236,17 @@ class RedisPyConsumer(RedisPy):
     name = "redis-py reading"
     facts = (Facts(protocol="resp", operation="XREADGROUP work"), Facts(protocol="resp", operation="XACK work"))
 
-    def ask(self, marker):
-        import redis
+    def words(self):
+        return {**super().words(), "group": "g"}
 
+    def ask(self, marker):
         found = self._client.xreadgroup("g", "c", {self.stream: ">"}, count=1)
-        said = found[self.stream.encode()][0] if isinstance(found, dict) else found[0][1]
-        (entry, fields), = said if isinstance(said[0], tuple) else said[:1]
-        acked = self._client.xack(self.stream, "g", entry)
-        assert isinstance(acked, int), redis
+        # RESP3 answers with a map of streams, RESP2 with a list.
+        entries = found[self.stream.encode()] if isinstance(found, dict) else found[0][1]
+        while isinstance(entries[0], list):
+            entries = entries[0]
+        ((entry, fields),) = entries
+        self._client.xack(self.stream, "g", entry)
         return RECEIVED if (fields or {}).get(b"marker") == marker.encode() else f"{RECEIVED}, another body"
 
     def before(self, marker):

@@ -44,6 +44,13 @@ class Client:
     def __init__(self, address, marker):
         self.address, self.marker = address, marker
 
+    def words(self):
+        """Give the words that an example may use for what is the client's own at its callee."""
+        return {}
+
+    def before(self, marker):
+        """Prepare what a call needs, past the link."""
+
     def call(self, marker):
         try:
             return self.ask(marker)

@@ -6,7 +6,7 @@ import collections
 import contextlib
 import time
 
-from tests.conformance.table.brokers import PARTITIONS, START_S, TOPIC
+from tests.conformance.table.brokers import KEY, START_S
 from tests.conformance.table.loop import Loop
 
 GONE_S = 3.0
@@ -16,13 +16,14 @@ class DirectRabbit:
     def __init__(self, address):
         self._address, self._loop = f"amqp://guest:guest@{address}/", Loop()
 
-    def queue(self, name, marker=None):
-        """Declare a queue, and put a message into it."""
+    def queue(self, name, exchange, marker=None):
+        """Declare a queue with an exchange of its own, and put a message into it."""
 
         async def story(channel):
             import aio_pika
 
-            await channel.declare_queue(name, durable=True)
+            queue = await channel.declare_queue(name, durable=True)
+            await queue.bind(await channel.declare_exchange(exchange, durable=True), KEY)
             if marker is not None:
                 durable = aio_pika.DeliveryMode.PERSISTENT
                 await channel.default_exchange.publish(aio_pika.Message(marker.encode(), delivery_mode=durable), name)
@@ -78,42 +79,37 @@ class DirectKafka:
     def __init__(self, address):
         self._address, self._loop = address, Loop()
 
-    def prepare(self):
-        """Make the topic, unless it is there."""
+    def topic(self, name):
+        """Make a topic, unless it is there."""
 
         async def story():
             import aiokafka.admin
             import aiokafka.errors
 
-            admin = aiokafka.admin.AIOKafkaAdminClient(bootstrap_servers=self._address)
-            await admin.start()
-            try:
-                topic = aiokafka.admin.NewTopic(TOPIC, PARTITIONS, 1)
+            async with _started(aiokafka.admin.AIOKafkaAdminClient(bootstrap_servers=self._address)) as admin:
                 with contextlib.suppress(aiokafka.errors.TopicAlreadyExistsError):
-                    await admin.create_topics([topic])
-            finally:
-                await admin.close()
+                    await admin.create_topics([aiokafka.admin.NewTopic(name, 1, 1)])
 
         self._loop.run(story(), START_S)
 
-    def produce(self, marker, partition):
-        """Put a record into a partition; give its offset."""
+    def produce(self, topic, marker):
+        """Put a record into a topic; give its offset."""
 
         async def story():
             import aiokafka
 
             async with aiokafka.AIOKafkaProducer(bootstrap_servers=self._address) as producer:
-                return (await producer.send_and_wait(TOPIC, marker.encode(), partition=partition)).offset
+                return (await producer.send_and_wait(topic, marker.encode())).offset
 
         return self._loop.run(story(), START_S)
 
-    def stored(self, markers):
-        """Count, by marker, the records of partition 0."""
+    def stored(self, topic, markers):
+        """Count, by marker, the records of a topic."""
 
         async def story():
             import aiokafka
 
-            where = aiokafka.TopicPartition(TOPIC, 0)
+            where = aiokafka.TopicPartition(topic, 0)
             async with aiokafka.AIOKafkaConsumer(bootstrap_servers=self._address) as consumer:
                 consumer.assign([where])
                 end = (await consumer.end_offsets([where]))[where]
@@ -127,25 +123,30 @@ class DirectKafka:
         found = self._loop.run(story(), START_S)
         return {marker: found[marker] for marker in markers}
 
-    def committed(self, group, partition):
-        """Give how far a group is in a partition, 0 when it has committed nothing."""
+    def committed(self, group, topic):
+        """Give how far a group is in a topic, 0 when it has committed nothing."""
 
         async def story():
             import aiokafka
             import aiokafka.admin
 
-            admin = aiokafka.admin.AIOKafkaAdminClient(bootstrap_servers=self._address)
-            await admin.start()
-            try:
-                found = (await admin.list_consumer_group_offsets(group)).get(aiokafka.TopicPartition(TOPIC, partition))
+            async with _started(aiokafka.admin.AIOKafkaAdminClient(bootstrap_servers=self._address)) as admin:
+                found = (await admin.list_consumer_group_offsets(group)).get(aiokafka.TopicPartition(topic, 0))
                 return 0 if found is None else max(0, found.offset)
-            finally:
-                await admin.close()
 
         return self._loop.run(story(), START_S)
 
     def close(self):
         self._loop.close()
+
+
+@contextlib.asynccontextmanager
+async def _started(admin):
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 class DirectRedis:

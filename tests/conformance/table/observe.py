@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.faults import catalogue, hints
-from pytest_chaos.model.fault import ByteFault, WireRule
+from pytest_chaos.model.fault import ByteFault, NodeAction, WireRule
 from pytest_chaos.testing.described import acts_on, examples, why_no_row
 from tests.conformance.table.brokers import FETCH_MS
-from tests.conformance.table.stack import BROKER_NODES, CLIENTS, ENGINES, LANES
+from tests.conformance.table.stack import BROKER_NODES, CLIENTS, ENGINES, LANES, Lane
 
 REST_S = 3.0
 FIRST_TRIES = 5
@@ -62,39 +62,47 @@ class NotHit(AssertionError):  # noqa: N818 - it says what came
 
 
 def tasks(names=None):
-    """List everything that the catalogue claims. Faults of whole nodes stand alone: they touch every lane."""
+    """List everything that the catalogue claims. Faults of whole nodes stand alone: they touch every lane.
+
+    Raises FaultError for a fault that could be shown nowhere and does not say why (``no_row``).
+    """
     found = []
     for name, kind in catalogue:
         if (names and name not in names) or why_no_row(kind):
             continue
-        for example in examples(kind):
-            found += _tasks(example)
+        mine = [task for example in examples(kind) for task in _tasks(example)]
+        if not mine:
+            msg = f"{name}: no client can see any of its examples: correct `examples`, or say why in `no_row`"
+            raise FaultError(msg)
+        found += mine
     return found
 
 
 def _tasks(example):
     whole: dict[str, list[type]] = {}
     for client in CLIENTS:
-        if "broker" in hints(example.kind) and client.node not in BROKER_NODES:
+        actions = _actions(example, client)
+        if not actions:
             continue
-        fault = example.at(_somewhere(client))
-        actions = fault.actions("f")
-        if not acts_on(fault, client.facts):
-            continue
-        if all(isinstance(action, (WireRule, ByteFault)) for action in actions) and "link" in hints(example.kind):
+        if all(isinstance(action, (WireRule, ByteFault)) for action in actions):
             yield from (Task(example, engine, (client,), False) for engine in _engines(actions))
-        elif any(isinstance(action, WireRule) for action in actions):
-            yield Task(example, "wire", (client,), True)
-        else:
+        elif all(isinstance(action, NodeAction) for action in actions):
             whole.setdefault(client.node, []).append(client)
+        else:
+            yield Task(example, "wire", (client,), True)
     for clients in whole.values():
         yield Task(example, "wire", tuple(clients), True)
 
 
-def _somewhere(client):
-    from tests.conformance.table.stack import Lane
-
-    return Lane(None, "wire", 1).place(client)
+def _actions(example, client):
+    """Give what an example compiles to where this client is; nothing where it says nothing to it."""
+    if "broker" in hints(example.kind) and client.node not in BROKER_NODES:
+        return ()
+    try:
+        fault = example.at(Lane(None, "wire", 1).place(client("", "m")))
+    except FaultError:
+        return ()  # it names what this callee has not
+    return fault.actions("f") if acts_on(fault, client.facts) else ()
 
 
 def _engines(actions):
@@ -112,11 +120,12 @@ def observe_all(stack, wanted, tell=lambda *_: None):
     count = itertools.count(1)
 
     def one(task):
+        began = time.monotonic()
         try:
             seen.update(observe(stack, task))
         except Exception as error:  # noqa: BLE001 - the others are to be seen as well
             wrong.update(dict.fromkeys(task.names(), f"{type(error).__name__}: {error}"))
-        tell(next(count), len(wanted), task)
+        tell(next(count), len(wanted), task, time.monotonic() - began)
 
     with contextlib.ExitStack() as pools:
         started = []
@@ -146,7 +155,7 @@ def _observe(stack, task):
     with stack.lane(task.engine) as lane, contextlib.ExitStack() as ends:
         looks = [Look(stack, lane, client, ends) for client in task.clients]
         try:
-            fault = task.example.at(lane.place(task.clients[0]))
+            fault = task.example.at(lane.place(looks[0].first))
             _each(looks, Look.warm_up)
             nemesis = stack.nemesis(f"table-{next(_numbers)}")
             schedule = nemesis.install([fault])
@@ -158,7 +167,7 @@ def _observe(stack, task):
         finally:
             nemesis.uninstall(schedule)
         if task.alone:
-            stack.mended(task.clients[0].node)
+            stack.mended()
         _rest(stack, lane, task)
         if not sum(record.hits for record in nemesis.records()):
             msg = f"{task.example.label} by {task.engine} claims {task.clients[0].name} and hit nothing there"
@@ -175,7 +184,7 @@ def _each(looks, do):
 def _rest(stack, lane, task):
     """Wait until nothing goes on at the link; a fault that holds may keep something for longer, which is its right."""
     deadline = time.monotonic() + REST_S
-    link = lane.place(task.clients[0]).link
+    link = f"{lane.caller} -> {task.clients[0].node}"
     while stack.open_attempts(link) and time.monotonic() < deadline:
         threading.Event().wait(0.05)
 
@@ -185,7 +194,7 @@ class Look:
 
     def __init__(self, stack, lane, kind, ends):
         self._stack, self._kind = stack, kind
-        self._address, self._partition = lane.address(kind), lane.partition
+        self._address = lane.address(kind)
         self._ends = ends
         name = f"{os.getpid()}-{next(_numbers)}"
         self._markers = {"open": f"{name}-open", "new": f"{name}-new"}
@@ -195,14 +204,18 @@ class Look:
     def _make(self, marker):
         client = self._kind(self._address, marker)
         client.direct = self._stack.direct.get(client.node)
-        client.partition = self._partition
         client.open()
         self._ends.callback(client.close)
         return client
 
+    @property
+    def first(self):
+        """The client whose connection the fault will find open."""
+        return self._clients["open"]
+
     def warm_up(self):
         """Make a call on the connection that the fault will find open."""
-        client = self._clients["open"]
+        client = self.first
         for _ in range(FIRST_TRIES):
             self._before(client, f"{client.marker}-warm")
             said = client.call(f"{client.marker}-warm")
@@ -228,9 +241,8 @@ class Look:
         return Cell(self._saw["open"], open_, self._saw["new"], new)
 
     def _before(self, client, marker):
-        if hasattr(client, "before"):
-            with contextlib.suppress(Exception):  # a broker that is down cannot be given a message
-                client.before(marker)
+        with contextlib.suppress(Exception):  # a broker that is down cannot be given a message
+            client.before(marker)
 
 
 def _times(count):

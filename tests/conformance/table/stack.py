@@ -66,12 +66,11 @@ class Lane:
     def __init__(self, stack, engine, number):
         self._stack, self.engine, self.number = stack, engine, number
         self.caller = f"{_caller(engine)}-{number}"
-        self.partition = number + (0 if engine == "wire" else LANES["wire"])
 
     def place(self, client):
+        """Where an example acts that this client is to see."""
         link = f"{self.caller} -> {client.node}"
-        words = {"queue": "q", "topic": "work", "stream": "s", "group": "g"}
-        return Place(link=link, caller=self.caller, callee=client.node, words=words)
+        return Place(link=link, caller=self.caller, callee=client.node, words=client.words())
 
     def address(self, client):
         """Where the client finds its callee through this lane's link, worded as a service is told it."""
@@ -99,8 +98,6 @@ class Stack:
         self.direct = {name: kind(self.state.ports[name]["tcp"]) for name, kind in kinds.items() if name in callees}
         for one in self.direct.values():
             self._ends.callback(one.close)
-        if "kafka" in callees:
-            self.direct["kafka"].prepare()
         self.lanes = {engine: queue.Queue() for engine in ENGINES}
         for engine in engines:
             for number in range(1, LANES[engine] + 1):
@@ -129,11 +126,9 @@ class Stack:
         lines = ledger.read_text(errors="replace").splitlines() if ledger.exists() else []
         return {marker: lines.count(marker) for marker in markers}
 
-    def mended(self, node):
-        """Have what a fault of the whole node may have taken away."""
+    def mended(self):
+        """Have every node running again."""
         self.keeper.baseline()
-        if node == "kafka":
-            self.direct["kafka"].prepare()
 
     def close(self):
         self._ends.close()

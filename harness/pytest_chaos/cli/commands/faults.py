@@ -53,7 +53,7 @@ def _examples(kind: type[Fault]) -> list[str]:
     lines = ["Examples, who carries them out, and on which protocols:"]
     for example in described.examples(kind):
         try:
-            fault = example.at(described.Place(words={"queue": "q", "topic": "t", "stream": "s", "group": "g"}))
+            fault = example.at(described.Place(words={word: word for word in described.WORDS}))
             acts = f"{' and '.join(described.carriers(fault))}; {', '.join(described.protocols(fault))}"
         except FaultError as wrong:
             acts = str(wrong)
