@@ -139,7 +139,7 @@ class Bandwidth(_OnBytes):
 class LimitData(_OnBytes):
     """A connection is closed once ``bytes`` bytes (1 to 2 GiB) went through it since the fault was installed."""
 
-    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"bytes": 20}, {"bytes": 20, "stream": "upstream"})
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"bytes": 10}, {"bytes": 10, "stream": "upstream"})
 
     bytes: _Size
 

@@ -68,6 +68,8 @@ class SlowConnect:
     """
 
     link: str
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"ms": 100}, {"ms": 5000, "at": "handshake"})
+
     ms: Annotated[int, Between(1, 600_000, "ms")]
     at: Literal["accepted", "handshake"] = field(default="accepted", kw_only=True)
 
@@ -126,7 +128,7 @@ class CloseAfter:
     """
 
     link: str
-    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"ms": 100}, {"bytes": 20}, {"requests": 1})
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"ms": 200}, {"bytes": 20}, {"requests": 1})
 
     ms: Annotated[int, Between(1, 600_000, "ms")] | None = field(default=None, kw_only=True)
     bytes: Annotated[int, Between(1, 2**31, "bytes")] | None = field(default=None, kw_only=True)

@@ -22,20 +22,22 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pytest_chaos.errors import FaultError
 from pytest_chaos.faults import Between, OnRequests, alternatives, catalogue, hints
 from pytest_chaos.model.fault import ByteFault, Fault, NodeAction, Whom, WireRule
+from pytest_chaos.wire.kinds import KINDS
 from pytest_chaos.wire.table import Facts, matches
 
 _SENTENCE = re.compile(r"(.+?\.)(?:\s|$)", re.DOTALL)
 _WORD = re.compile(r"\{([a-z]+)\}")
 _SHORT_MS, _SHORT_S = 100, 0.2
 _NAME = 20
+_LONGEST = 40
 WORDS = ("channel", "topic", "queue", "exchange", "key", "stream", "group")
 """What an example may call by these names in braces; each broker has some of them."""
 _CARRIERS: Mapping[type, str] = {ByteFault: "wire", WireRule: "wire", NodeAction: "the node's runtime"}
 _SHARED = frozenset(one.name for one in dataclasses.fields(OnRequests))
 
 CALLS: Mapping[str, tuple[Facts, ...]] = {
-    "HTTP/1.1": (Facts(protocol="http/1.1", operation="POST /work"),),
-    "HTTP/2": (Facts(protocol="h2", operation="POST /work"),),
+    "HTTP/1.1": (Facts(protocol="http/1.1", operation="POST /jobs"),),
+    "HTTP/2": (Facts(protocol="h2", operation="POST /jobs"),),
     "gRPC": (Facts(protocol="grpc", operation="/shop.Work/Do"),),
     "AMQP": (
         Facts(protocol="amqp", operation="publish amq.default work"),
@@ -197,9 +199,7 @@ def acts_on(fault: Fault, calls: tuple[Facts, ...]) -> bool:
     rules = [action for action in fault.actions("f") if isinstance(action, WireRule)]
     if not rules:
         return True
-    if any(rule.kind in _BENEATH for rule in rules):
-        return True
-    return any(matches(rule, facts) for rule in rules for facts in calls)
+    return any(_beneath(rule, facts) or matches(rule, facts) for rule in rules for facts in calls)
 
 
 def carriers(fault: Fault) -> list[str]:
@@ -215,13 +215,13 @@ def carriers(fault: Fault) -> list[str]:
     return list(found)
 
 
-def _beneath() -> frozenset[str]:
-    from pytest_chaos.wire.kinds import KINDS  # noqa: PLC0415 - beside its use
+def _beneath(rule: WireRule, facts: Facts) -> bool:
+    """Whether a rule acts on connections whatever is asked on them; plain TCP has no requests that could be counted."""
+    if rule.kind == "close_after_requests" and facts.protocol == "tcp":
+        return False
+    return KINDS[rule.kind].phase not in {"request", "response"}
 
-    return frozenset(name for name, kind in KINDS.items() if kind.phase not in {"request", "response"})
 
-
-_BENEATH = _beneath()
 _PLACES = frozenset({"link", "node", "broker"})
 
 
@@ -243,7 +243,8 @@ def _default(one: dataclasses.Field[Any]) -> str:
         return repr(one.default_factory())
     if one.default is MISSING:
         return ""
-    return "everybody" if isinstance(one.default, Whom) else repr(one.default).replace("'", '"')
+    said = "everybody" if isinstance(one.default, Whom) else repr(one.default).replace("'", '"')
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
 
 
 _WORDS: Mapping[Any, str] = {

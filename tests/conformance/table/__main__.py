@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_chaos.errors import PartMissing
 from tests.conformance.table import page
-from tests.conformance.table.observe import agrees, merged, observe_all, tasks
+from tests.conformance.table.observe import NOT_HIT, agrees, merged, observe_all, tasks
 from tests.conformance.table.stack import SERVERS, Stack
 
 EACH = 2
@@ -31,8 +31,8 @@ def sample(wanted):
         # A broker takes seconds to come back; a server of ours does not.
         cheap = [task for task in mine if not task.alone or task.clients[0].node in SERVERS]
         cheap = sorted(cheap or mine, key=_scattered)
-        named = [task for task in cheap if (name, task.clients[0].name) in ALWAYS]
-        chosen += dict.fromkeys([*named, *cheap[: 1 if cheap[0].alone else EACH]])
+        some = cheap[: 1 if cheap[0].alone else EACH]
+        chosen += [task for task in cheap if task in some or (name, task.clients[0].name) in ALWAYS]
     return chosen
 
 
@@ -103,7 +103,10 @@ def main():
     for key, why in sorted(wrong.items()):
         print(f"{key.example} by {key.engine}, {key.client}: {why}")
     print(f"{sum(len(task.clients) for task in wanted)} observations in {time.monotonic() - began:.0f} s")
-    return 1 if wrong or (args.check and news) else 0
+    idle = [key for key, cell in news.items() if NOT_HIT in cell.open]
+    for key in sorted(idle):
+        print(f"NOT HIT: {key.example} by {key.engine} claims {key.client}, and had nothing to act on there")
+    return 1 if wrong or idle or (args.check and news) else 0
 
 
 if __name__ == "__main__":

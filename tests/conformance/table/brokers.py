@@ -95,7 +95,7 @@ class AioPika(Async):
 
 
 class AioPikaConsumer(AioPika):
-    name = "aio-pika consuming"
+    name, consumes = "aio-pika consuming", True
     facts = (
         Facts(protocol="amqp", operation="consume work"),
         Facts(protocol="amqp", operation="deliver work", named=True),
@@ -155,11 +155,15 @@ class Aiokafka(Async):
 
 
 class AiokafkaConsumer(Aiokafka):
-    name = "aiokafka consuming"
+    name, consumes = "aiokafka consuming", True
     facts = (
         Facts(protocol="kafka", operation=f"Fetch {TOPIC}", named=True),
         Facts(protocol="kafka", operation="OffsetCommit g"),
     )
+
+    def __init__(self, address, marker):
+        super().__init__(address, marker)
+        self._offsets = {}
 
     def words(self):
         return {**super().words(), "group": self.group}
@@ -191,7 +195,7 @@ class AiokafkaConsumer(Aiokafka):
 
     def before(self, marker):
         self.direct.topic(self.topic)
-        self._offsets = {**getattr(self, "_offsets", {}), marker: self.direct.produce(self.topic, marker)}
+        self._offsets[marker] = self.direct.produce(self.topic, marker)
 
     def done(self, markers):
         upto = self.direct.committed(self.group, self.topic)
@@ -233,7 +237,7 @@ class RedisPy(Client):
 
 
 class RedisPyConsumer(RedisPy):
-    name = "redis-py reading"
+    name, consumes = "redis-py reading", True
     facts = (Facts(protocol="resp", operation="XREADGROUP work"), Facts(protocol="resp", operation="XACK work"))
 
     def words(self):

@@ -38,6 +38,7 @@ class Client:
     """What the others share. ``facts``: what wire sees of a call, by which it is decided whether a fault claims it."""
 
     name = protocol = node = ""
+    consumes = False
     facts: tuple[Facts, ...] = ()
     errors: tuple[type[BaseException], ...] = (OSError,)
 
@@ -60,7 +61,7 @@ class Client:
 
 class Httpx(Client):
     name, protocol, node = "httpx", "HTTP/1.1", "http"
-    facts = (Facts(protocol="http/1.1", operation="POST /work/m"),)
+    facts = (Facts(protocol="http/1.1", operation="POST /jobs/m"),)
     http2 = False
 
     def open(self):
@@ -71,7 +72,7 @@ class Httpx(Client):
         self._client = httpx.Client(base_url=where, timeout=LIMIT_S, trust_env=False, **speaks)
 
     def ask(self, marker):
-        answer = self._client.post(f"/work/{marker}", content=b"{}", headers=FROM)
+        answer = self._client.post(f"/jobs/{marker}", content=b"{}", headers=FROM)
         return judged(marker, answer.status_code, answer.content, answer.headers)
 
     def close(self):
@@ -80,7 +81,7 @@ class Httpx(Client):
 
 class HttpxH2(Httpx):
     name, protocol, node = "httpx over HTTP/2", "HTTP/2", "h2"
-    facts = (Facts(protocol="h2", operation="POST /work/m"),)
+    facts = (Facts(protocol="h2", operation="POST /jobs/m"),)
     http2 = True
 
 
@@ -95,7 +96,7 @@ class Requests(Client):
         self._session.trust_env = False
 
     def ask(self, marker):
-        url = f"http://{self.address}/work/{marker}"
+        url = f"http://{self.address}/jobs/{marker}"
         answer = self._session.post(url, data=b"{}", headers=FROM, timeout=LIMIT_S)
         return judged(marker, answer.status_code, answer.content, answer.headers)
 
@@ -113,7 +114,7 @@ class Urllib3(Client):
         self._pool = urllib3.PoolManager(retries=False, timeout=LIMIT_S)
 
     def ask(self, marker):
-        url = f"http://{self.address}/work/{marker}"
+        url = f"http://{self.address}/jobs/{marker}"
         answer = self._pool.request("POST", url, body=b"{}", headers=FROM)
         return judged(marker, answer.status, answer.data, answer.headers)
 

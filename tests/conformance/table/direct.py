@@ -152,9 +152,12 @@ async def _started(admin):
 class DirectRedis:
     def __init__(self, address):
         import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
         host, _, port = address.rpartition(":")
-        self._redis = redis.Redis(host, int(port), socket_timeout=START_S, decode_responses=True)
+        once = Retry(NoBackoff(), 0)
+        self._redis = redis.Redis(host, int(port), socket_timeout=START_S, decode_responses=True, retry=once)
 
     def added(self, stream, markers):
         """Count, by marker, the entries of a stream."""

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.faults import catalogue, hints
 from pytest_chaos.model.fault import ByteFault, NodeAction, WireRule
-from pytest_chaos.testing.described import acts_on, examples, why_no_row
-from tests.conformance.table.brokers import FETCH_MS
-from tests.conformance.table.stack import BROKER_NODES, CLIENTS, ENGINES, LANES, Lane
+from pytest_chaos.testing.described import acts_on, carriers, examples, why_no_row
+from tests.conformance.table.stack import BROKER_NODES, CLIENTS, ENGINES, Lane
 
 REST_S = 3.0
 FIRST_TRIES = 5
+# A fault that comes by the clock (CloseAfter(ms=200)) has come by then; longer than a fetch that was under way.
+SETTLE_S = 0.35
+NOT_HIT = ", not hit"
 _numbers = itertools.count(1)
 
 
@@ -57,10 +59,6 @@ class Task:
         return [Key(name, self.example.label, self.engine, client.name) for client in self.clients]
 
 
-class NotHit(AssertionError):  # noqa: N818 - it says what came
-    """A fault claims a protocol and did nothing there."""
-
-
 def tasks(names=None):
     """List everything that the catalogue claims. Faults of whole nodes stand alone: they touch every lane.
 
@@ -89,9 +87,9 @@ def _tasks(example):
         elif all(isinstance(action, NodeAction) for action in actions):
             whole.setdefault(client.node, []).append(client)
         else:
-            yield Task(example, "wire", (client,), True)
+            yield Task(example, _carried(example, client), (client,), True)
     for clients in whole.values():
-        yield Task(example, "wire", tuple(clients), True)
+        yield Task(example, _carried(example, clients[0]), tuple(clients), True)
 
 
 def _actions(example, client):
@@ -103,6 +101,10 @@ def _actions(example, client):
     except FaultError:
         return ()  # it names what this callee has not
     return fault.actions("f") if acts_on(fault, client.facts) else ()
+
+
+def _carried(example, client):
+    return " with ".join(carriers(example.at(Lane(None, "wire", 1).place(client("", "m")))))
 
 
 def _engines(actions):
@@ -129,9 +131,9 @@ def observe_all(stack, wanted, tell=lambda *_: None):
 
     with contextlib.ExitStack() as pools:
         started = []
-        for engine in ENGINES:
-            pool = pools.enter_context(ThreadPoolExecutor(LANES[engine]))
-            started += [pool.submit(one, task) for task in wanted if task.engine == engine and not task.alone]
+        for lane in stack.lanes:
+            mine = [task for task in wanted if not task.alone and stack.lane(task) is lane]
+            started += [pools.enter_context(ThreadPoolExecutor(1)).submit(lambda some: [*map(one, some)], mine)]
         for future in started:
             future.result()
     for task in wanted:
@@ -141,18 +143,14 @@ def observe_all(stack, wanted, tell=lambda *_: None):
 
 
 def observe(stack, task):
-    """Observe one task; a claim that is not kept is tried once more before it counts, for a loaded machine's sake."""
-    for left in (1, 0):
-        try:
-            return _observe(stack, task)
-        except NotHit:
-            if not left:
-                raise
-    return {}
+    """Observe one task; a fault that hit nothing is tried once more before that counts, for a loaded machine's sake."""
+    seen = _observe(stack, task)
+    return _observe(stack, task) if any(NOT_HIT in cell.open for cell in seen.values()) else seen
 
 
 def _observe(stack, task):
-    with stack.lane(task.engine) as lane, contextlib.ExitStack() as ends:
+    lane = stack.lane(task)
+    with lane.mine, contextlib.ExitStack() as ends:
         looks = [Look(stack, lane, client, ends) for client in task.clients]
         try:
             fault = task.example.at(lane.place(looks[0].first))
@@ -160,7 +158,7 @@ def _observe(stack, task):
             nemesis = stack.nemesis(f"table-{next(_numbers)}")
             schedule = nemesis.install([fault])
         except FaultError:
-            return {key: Cell("refused: `FaultError`", "", "refused: `FaultError`", "") for key in task.names()}
+            return dict.fromkeys(task.names(), Cell("refused: `FaultError`", "no", "refused: `FaultError`", "no"))
         try:
             _each(looks, Look.look)
             _rest(stack, lane, task)
@@ -169,10 +167,9 @@ def _observe(stack, task):
         if task.alone:
             stack.mended()
         _rest(stack, lane, task)
-        if not sum(record.hits for record in nemesis.records()):
-            msg = f"{task.example.label} by {task.engine} claims {task.clients[0].name} and hit nothing there"
-            raise NotHit(msg)
-        return dict(zip(task.names(), [look.cell() for look in looks], strict=True))
+        hit = sum(record.hits for record in nemesis.records())
+        cells = [look.cell("" if hit else NOT_HIT) for look in looks]
+        return dict(zip(task.names(), cells, strict=True))
 
 
 def _each(looks, do):
@@ -197,9 +194,9 @@ class Look:
         self._address = lane.address(kind)
         self._ends = ends
         name = f"{os.getpid()}-{next(_numbers)}"
-        self._markers = {"open": f"{name}-open", "new": f"{name}-new"}
-        self._clients = {which: self._make(marker) for which, marker in self._markers.items()}
+        self._clients = {which: self._make(f"{name}-{which}") for which in ("open", "new")}
         self._saw: dict[str, str] = {}
+        self._offered: set[str] = set()
 
     def _make(self, marker):
         client = self._kind(self._address, marker)
@@ -226,23 +223,24 @@ class Look:
 
     def look(self):
         """Call on the open connection, close it, call on a new one, close it."""
-        if "Fetch" in str(self._kind.facts):
-            threading.Event().wait(FETCH_MS / 1000 * 2.5)
+        threading.Event().wait(SETTLE_S)
         for which, client in self._clients.items():
             self._before(client, client.marker)
             self._saw[which] = client.call(client.marker)
             client.close()
 
-    def cell(self):
+    def cell(self, more=""):
+        """Give what was seen, with ``more`` to say behind it, and what was done by now."""
         done = {}
         for which, client in self._clients.items():
-            done.update(self._stack.done(client, [self._markers[which]]))
-        open_, new = (_times(done[self._markers[which]]) for which in ("open", "new"))
-        return Cell(self._saw["open"], open_, self._saw["new"], new)
+            count = self._stack.done(client, [client.marker])[client.marker]
+            done[which] = _times(0 if client.consumes and client.marker not in self._offered else count)
+        return Cell(self._saw["open"] + more, done["open"], self._saw["new"] + more, done["new"])
 
     def _before(self, client, marker):
         with contextlib.suppress(Exception):  # a broker that is down cannot be given a message
             client.before(marker)
+            self._offered.add(marker)
 
 
 def _times(count):

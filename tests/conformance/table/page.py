@@ -13,7 +13,7 @@ PAGE = ROOT / "docs" / "faults.md"
 _ORDER = {client.name: number for number, client in enumerate(CLIENTS)}
 _LONG = "| client | on an open connection | work | on a new connection | work |"
 _SHORT = "| client | sees | work |"
-_EXAMPLE = re.compile(r"`(.+)`, by (wire|Toxiproxy|wire and Toxiproxy|the keeper):")
+_EXAMPLE = re.compile(r"`(.+)`, by (.+):")
 _BY = re.compile(r"(.+?)(?: by (wire|Toxiproxy))?\Z")
 
 HEAD = """# Faults
@@ -36,10 +36,8 @@ How to read a table:
   publishers the message at the broker, for consumers its acknowledgement (Kafka: the commit).
 * Every client has a time limit of 1.5 s (aiokafka as a whole: 3 s) and no retries of its own. Where a connection that
   has ended is noticed before it is used, a client makes another one and says nothing.
-* A client that is not in a table is one that the fault does not act on.
-
-Faults that were made for tests in files of their own stand here as the others do: nothing on this page is written by
-hand.
+* A client that is not in a table is one that the fault does not act on. "not hit": it could act there and had nothing
+  to act on, so that a test that depends on it is INCONCLUSIVE. "refused": it cannot be installed there, and says why.
 """
 
 
@@ -63,7 +61,7 @@ def parse(text):
         if line.startswith("### "):
             fault, example = line[4:], ""
         elif found := _EXAMPLE.fullmatch(line):
-            example, engines = found[1], tuple(found[2].split(" and "))
+            example, engines = found[1], tuple(found[2].split(" and by "))
         elif line in {_LONG, _SHORT}:
             short = line == _SHORT
         elif example and line.startswith("| ") and not line.startswith("|--"):
@@ -102,16 +100,16 @@ def _fields_table(kind):
 
 
 def _table(label, cells):
-    engines = [engine for engine in ENGINES if any(key.engine == engine for key in cells)]
-    yield f"\n`{label}`, by {' and '.join(engines)}:\n"
+    engines = sorted({key.engine for key in cells}, key=lambda name: ENGINES.index(name) if name in ENGINES else -1)
+    yield f"\n`{label}`, by {' and by '.join(engines)}:\n"
     rows: dict[Cell, list[str]] = {}
     for client in sorted({key.client for key in cells}, key=lambda name: _ORDER.get(name, 99)):
         by = {key.engine: cell for key, cell in cells.items() if key.client == client}
         if len(set(by.values())) == 1 and len(by) == len(engines):
             rows.setdefault(next(iter(by.values())), []).append(client)
         else:
-            for engine, cell in by.items():
-                rows.setdefault(cell, []).append(f"{client} by {engine}")
+            for engine in filter(by.__contains__, engines):
+                rows.setdefault(by[engine], []).append(f"{client} by {engine}")
     short = all((cell.open, cell.open_done) == (cell.new, cell.new_done) for cell in rows)
     yield _SHORT if short else _LONG
     yield "|---|---|---|" if short else "|---|---|---|---|---|"
