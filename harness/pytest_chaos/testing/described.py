@@ -288,5 +288,7 @@ def _value(kind: type[Fault], name: str) -> Any:
         return (int if parts[0] is int else float)(min(max(short, limits.low), limits.high))
     if hint is bool:
         return True
+    if hint is str and name in WORDS:
+        return f"{{{name}}}"
     msg = f"{kind.__name__}: {name}: no example follows from its type: give the class `examples`, or `no_row` (why not)"
     raise FaultError(msg)

@@ -88,6 +88,17 @@ def test_a_fault_that_says_too_little_is_named_with_its_field() -> None:
         described.examples(Riddle)
 
 
+def test_a_field_with_a_brokers_word_for_its_name_is_that_word() -> None:
+    @dataclass(frozen=True, slots=True)
+    class OnQueue(Made):
+        """Something goes wrong with a queue."""
+
+        queue: str = field(kw_only=True)
+
+    (first, *_) = described.examples(OnQueue)
+    assert first.label == 'OnQueue(ms=100, queue="{queue}")'
+
+
 def test_words_of_a_place_are_filled_in_and_one_that_it_has_not_is_refused() -> None:
     place = Place(link="a -> b", caller="a", callee="b", words={"queue": "q"})
     value: Any = {"x": ("{caller}", ["{queue}.{callee}"]), "n": 1}
