@@ -29,6 +29,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Let ``--help`` end with the catalogue of faults."""
+    result = yield
+    if config.getoption("help", default=False):
+        from pytest_chaos.plugin.help import faults  # noqa: PLC0415 - only with --help
+
+        for line in faults():
+            print(line)  # noqa: T201 - pytest's own help has gone to the terminal, and its writer is closed
+    return result
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options; give the run its id and its seed."""
     config.addinivalue_line("markers", _MARKER)

@@ -96,6 +96,7 @@ NOTHING = Plan()
 TCP_KINDS = frozenset({"reset", "hold", "latency", "truncate", "point"})
 """What can be done to a connection whose protocol wire does not read."""
 FRAMED = frozenset({"amqp", "kafka", "resp"})
+HEADLESS = FRAMED | {"tcp"}
 FRAME_KINDS = TCP_KINDS | {"answer_lost"}
 """What can be done to a call of a broker's protocol."""
 GRPC_KINDS = frozenset({"grpc_status", "grpc_abort"})
@@ -232,6 +233,8 @@ def matches(rule: WireRule, facts: Facts) -> bool:
         (rule.kind in GRPC_KINDS and facts.protocol != "grpc")
         or (rule.kind == "wrong_length" and facts.protocol == "grpc")
         or (facts.protocol == "tcp" and rule.kind not in TCP_KINDS)
+        # Only a head that says a length can have it adjusted.
+        or (facts.protocol in HEADLESS and rule.params.get("length") == "adjusted")
     ):
         return False
     if facts.protocol in FRAMED and not _matches_call(rule, facts):
