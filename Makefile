@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+CONFORMANCE_ROUNDS ?= 2
 SOAK_ROUNDS ?= 10
 SOAK_STREAMS ?= 100000
 
@@ -15,7 +16,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(TOOLS)/bin/uv)
 export PATH := $(PATH):$(CURDIR)/$(TOOLS)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-containers demo test check lint bench soak protos lock clean
+.PHONY: help setup setup-containers demo test check lint bench soak conformance protos lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -39,7 +40,7 @@ test: setup  ## every test of this repository, chaos tests included
 check: $(VENV)/.installed lint  ## the fast inner loop: linters, unit, property and repository tests; no broker, no container
 	$(BIN)/pytest -q $(wildcard tests/unit tests/property tests/repo) $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed  ## ruff, mypy strict, the house's import contracts
+lint: $(VENV)/.installed  ## ruff, mypy strict (the package, the shop, chaos tests, benchmarks), the house's import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
@@ -50,6 +51,9 @@ bench: setup  ## measure against peers; writes reports/bench.json and prints a t
 soak: setup  ## kill runs at random moments, again and again; send wire broken HTTP without end
 	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
 	PYTEST_CHAOS_MUTATIONS=$(SOAK_STREAMS) $(BIN)/pytest tests/conformance/wire/test_http_mutations.py $(PYTEST_ARGS)
+
+conformance: setup  ## see what every client library makes of every fault, and write docs/faults.md (many minutes)
+	$(BIN)/python -m tests.conformance.table --rounds $(CONFORMANCE_ROUNDS)
 
 protos: $(VENV)/.installed  ## write protos/*_pb2*.py anew from protos/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/order.proto protos/inventory.proto

@@ -60,6 +60,7 @@ def test_an_event_that_comes_twice_sends_one_mail_though_the_gateway_refuses_at_
             chaos.publish(
                 "bus", "microservices_events", event, key="user.created", headers={"message-id": f"e-{marker}"}
             )
+        chaos.wait_until(lambda: _count(chaos, "POST /mails") > 0, what="the first mail")
     chaos.check(mails("D1", "D3"))
 
 

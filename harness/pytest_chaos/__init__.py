@@ -30,6 +30,17 @@ if TYPE_CHECKING:
     from pytest_chaos.errors import Inconclusive as Inconclusive
     from pytest_chaos.errors import PublishError as PublishError
     from pytest_chaos.errors import Violation as Violation
+    from pytest_chaos.faults.answers import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.bodies import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.bytes import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.clock import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.connection import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.lifecycle import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.messages import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.partition import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.redelivery import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.starts import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.timing import *  # noqa: F403 - a family of faults, whole
     from pytest_chaos.model.fault import Whom as Whom
     from pytest_chaos.model.plan import StubOperation as StubOperation
     from pytest_chaos.model.topology import Backing as Backing

@@ -60,6 +60,47 @@ def pytest_in_a_fault(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], s
             process.kill()
 
 
+BY_ITSELF = """
+import os
+import time
+
+import pytest
+from pytest_chaos import Hold, Pause
+
+
+def test_it(chaos):
+    with chaos.fault(Hold("test -> front"), Pause("idle")):
+        print("in the fault", flush=True)
+        {end}
+
+
+@pytest.mark.chaos(allow_inconclusive=True)
+def test_next(chaos):
+    assert chaos.client("front").get("/").text == "v1"
+"""
+# How a test ends a run, or only itself, from within a fault -> the options, the exit status, how many tests passed.
+ENDS = {
+    "os._exit": ("os._exit(7)", (), 7, 0),
+    "chaos-timeout": ("time.sleep(60)", ("--chaos-timeout=1",), 1, 1),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_test_that_ends_in_a_fault_leaves_nothing(tmp_path: Path, how: str) -> None:
+    end, options, status, passed = ENDS[how]
+    files = {"conftest.py": CONFTEST, "service.py": SERVICE, "test_it.py": BY_ITSELF.format(end=end)}
+    for name, text in {**files, "pytest.ini": "[pytest]\n"}.items():
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-u", "-m", "pytest", "--chaos", "-s", "-p", "no:cacheprovider", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == status, done.stdout
+    assert "in the fault" in done.stdout
+    found = re.search(r"chaos: run (\S+),", done.stdout)
+    assert found is not None
+    kit.until(lambda: not kit.left_of(found[1]), what=f"the end of {found[1]}")
+    assert f"{passed} passed" in done.stdout or not passed, done.stdout
+
+
 @pytest.mark.parametrize("number", range(ROUNDS))
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_pytest_that_ends_in_a_fault_leaves_nothing(

@@ -28,13 +28,14 @@ class Run:
     """Attempts that one invocation of the caller's code made, in order.
 
     A new run begins where the caller was restarted, where the trace changes, where the request that caused the
-    earlier attempts had been answered, and where a fault delivered that request to the caller once more.
-    ``detached``: nobody was waiting for it any more (a resumer, a background task), so the declared policy of the
-    synchronous call does not bind it.
+    earlier attempts had been answered, and where a fault delivered that request to the caller once more (``again``:
+    no decision of the caller's to send anything twice). ``detached``: nobody was waiting for it any more (a resumer, a
+    background task), so the declared policy of the synchronous call does not bind it.
     """
 
     attempts: tuple[Attempt, ...]
     detached: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,21 +224,22 @@ def _call(link: str, bucket: tuple[str, str, str], attempts: list[Attempt], op: 
     operation, how, key = bucket
     runs: list[Run] = []
     current: list[Attempt] = []
-    detached = False
+    detached = again = False
     for attempt in attempts:
         now_detached = inbound.detached(op, attempt)
+        now_again = bool(current) and inbound.delivered_again(op, current[-1].started_ns, attempt.started_ns)
         if current and (
             now_detached != detached
+            or now_again
             or inbound.restarted(current[-1].started_ns, attempt.started_ns)
-            or inbound.delivered_again(op, current[-1].started_ns, attempt.started_ns)
             or (attempt.trace_id and current[-1].trace_id and attempt.trace_id != current[-1].trace_id)
             or (operation.startswith(_READS) and current[-1].outcome == "ok")
         ):
-            runs.append(Run(attempts=tuple(current), detached=detached))
-            current = []
+            runs.append(Run(attempts=tuple(current), detached=detached, again=again))
+            current, again = [], now_again
         detached = now_detached
         current.append(attempt)
-    runs.append(Run(attempts=tuple(current), detached=detached))
+    runs.append(Run(attempts=tuple(current), detached=detached, again=again))
     return Call(
         link=link,
         operation=operation,

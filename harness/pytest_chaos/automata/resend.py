@@ -30,14 +30,19 @@ class Resend:
 
 
 def resends(call: Call, idempotent: tuple[str, ...] = ()) -> Iterator[Resend]:
-    """Judge each re-send of a call; operations that are idempotent by HTTP's definition or by declaration have none."""
+    """Judge each re-send of a call; operations that are idempotent by HTTP's definition or by declaration have none.
+
+    What a caller sends because a fault delivered it its own request once more is no re-send: that the work is done
+    once then is a matter of idempotency, not of R5.
+    """
     method = call.operation.partition(" ")[0]
     if method in _SAFE_METHODS or call.operation in idempotent:
         return
-    keys = {one.idempotency_key for one in call.attempts}
+    delivered_again = {run.attempts[0].id for run in call.runs if run.again}
     for before, after in itertools.pairwise(call.attempts):
-        if before.outcome == "ok" or before.effect == "none":
+        if before.outcome == "ok" or before.effect == "none" or after.id in delivered_again:
             continue
+        keys = {before.idempotency_key, after.idempotency_key}
         if len(keys) == 1 and "" not in keys:
             message = f"{call.name} was sent again after {outcome_of(before)} under one key, {min(keys)!r}"
             yield Resend(kind="safe", before=before, after=after, message=message)
@@ -45,7 +50,7 @@ def resends(call: Call, idempotent: tuple[str, ...] = ()) -> Iterator[Resend]:
             message = f"{call.operation} carries no key; name it in `idempotent` if its payload identifies it"
             yield Resend(kind="unknown", before=before, after=after, message=message)
         else:
-            shown = "no idempotency key" if keys == {""} else f"{len(keys)} different idempotency keys"
+            shown = "no idempotency key" if keys == {""} else "another idempotency key"
             wait_ms = (after.started_ns - (before.ended_ns or before.started_ns)) / 1e6
             message = (
                 f"{call.link}: {call.operation} was sent again {wait_ms:.0f} ms after {outcome_of(before)}, "

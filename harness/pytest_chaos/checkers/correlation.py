@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pytest_chaos.automata.carriers import Carrier, carriers
-from pytest_chaos.automata.grouping import group
+from pytest_chaos.automata.grouping import Causes, group
 from pytest_chaos.automata.outcomes import with_faults
 from pytest_chaos.checkers import Findings, registry, total
 from pytest_chaos.model.history import History
@@ -15,6 +15,7 @@ from pytest_chaos.model.topology import DRIVER
 from pytest_chaos.model.verdict import Verdict
 
 _RULES = ("X1", "X2", "X4", "X5", "X7")
+_HEADER = "x-correlation-id"
 
 
 @registry.register("Correlation")
@@ -25,7 +26,8 @@ class Correlation:
     Decides X1 (the id is there and the right one), X2 (never another operation's), X4 (also on retries, after
     restarts, on dead letters), X5 (answers carry it, errors too), X7 (a consumer's span has the creation context as
     parent or link; only from spans). Who caused what is known by trace id, payload marker or exclusive use, never by
-    the id itself. ``ignore`` names links or ``broker/channel`` that promise nothing, such as a third party's.
+    the id itself. ``ignore`` names links or ``broker/channel`` that promise nothing, such as a third party's. What
+    lies behind a request whose id a fault itself took away or rewrote is not judged.
     """
 
     ignore: tuple[str, ...] = field(default=(), kw_only=True)
@@ -38,7 +40,10 @@ class Correlation:
         found.missing(
             ("X1", "X2", "X4"), "the driver's calls caused no request and no message that can be joined to them"
         )
-        judged = [one for one in carriers(history) if one.where not in self.ignore]
+        tampered = _tampered(history)
+        judged = [one for one in carriers(history) if one.where not in self.ignore and not _behind(one, tampered)]
+        for fault_id in dict.fromkeys(fault for _, fault in tampered.values()):
+            found.missing(("X1", "X2", "X4"), f"the fault {fault_id} itself changed the id that the callee was given")
         mixable = len({op.correlation_id for op in history.ops}) > 1
         for one in judged:
             self._carried(found, one, mixable=mixable)
@@ -85,10 +90,13 @@ class Correlation:
             )
 
     def _retries(self, found: Findings, history: History) -> None:
+        tampered = _tampered(history)
         for link in dict.fromkeys(attempt.link for attempt in history.attempts):
             if link in self.ignore or link.startswith(f"{DRIVER} -> "):
                 continue
             for call in group(history, link).calls:
+                if call.op and call.op.id in tampered:
+                    continue
                 ids = [one.correlation_id for one in call.attempts]
                 if len(ids) < 2 or not ids[0]:
                     continue
@@ -112,7 +120,7 @@ class Correlation:
             if op.status is None or not op.correlation_id or op.trace_id in lost or op.link in self.ignore:
                 continue
             headers = {name.lower(): value for name, value in op.response_headers.items()}
-            given = headers.get("x-correlation-id", "")
+            given = headers.get(_HEADER, "")
             if given == op.correlation_id:
                 found.hold("X5", f"the answer to {op.operation} ({op.status}) carries its id")
             else:
@@ -165,8 +173,31 @@ class Crosstalk:
         """Decide X2."""
         found = Findings(history, self, "all carriers", ("X2",))
         found.missing(("X2",), "fewer than two calls with different ids were made")
-        _crossed(found, carriers(history))
+        tampered = _tampered(history)
+        _crossed(found, (one for one in carriers(history) if not _behind(one, tampered)))
         return found.verdict()
+
+
+def _tampered(history: History) -> dict[str, tuple[int, str]]:
+    """Map the id of each op to when (ns) and by which fault its correlation id was changed on the way."""
+    faults = {
+        fault.id
+        for fault in history.faults
+        if fault.params.get("name", "").lower() == _HEADER and fault.params.get("at") != "response"
+    }
+    causes = Causes(history)
+    found: dict[str, tuple[int, str]] = {}
+    for attempt in history.attempts if faults else ():
+        op = causes.of(attempt)
+        for fault_id in attempt.faults if op else ():
+            if op and fault_id in faults:
+                found.setdefault(op.id, (attempt.started_ns, fault_id))
+    return found
+
+
+def _behind(one: Carrier, tampered: dict[str, tuple[int, str]]) -> bool:
+    """Whether a fault changed the id before this carrier was seen, so that nobody could carry the right one."""
+    return one.op is not None and one.op.id in tampered and one.at_ns > tampered[one.op.id][0]
 
 
 def _crossed(found: Findings, seen: Iterable[Carrier]) -> None:

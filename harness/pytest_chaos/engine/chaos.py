@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_chaos.engine import quiescence
 from pytest_chaos.engine.clock import wait_until
@@ -15,7 +15,7 @@ from pytest_chaos.engine.judge import Judgement, bind, judge
 from pytest_chaos.engine.nemesis import Nemesis
 from pytest_chaos.engine.publishing import Publishing
 from pytest_chaos.engine.recorder import Gathered, Window
-from pytest_chaos.errors import ChaosError, Inconclusive, TopologyError, Violation
+from pytest_chaos.errors import ChaosError, Inconclusive, StackError, TopologyError, Violation
 from pytest_chaos.model.fault import Fault, Whom
 from pytest_chaos.model.history import History
 from pytest_chaos.model.message import Effect
@@ -138,6 +138,16 @@ class Chaos:
         """
         self._nemesis.heal()
 
+    @contextmanager
+    def toxiproxy(self) -> Iterator[Any]:
+        """Give the client of PyPI's ``toxiproxy-python``, bound to this run's Toxiproxy, for the length of the block.
+
+        Its proxies bear the links' names. Leaving the block resets them, and that is proved. What its toxics hit is not
+        known: a check that has seen some is INCONCLUSIVE. Needs the extra ``[toxiproxy-python]``; raises ChaosError.
+        """
+        with self._nemesis.toxiproxy() as client:
+            yield client
+
     def restart(self, node: str) -> None:
         """Restart a node now and wait until it is ready again; its ports and its data stay."""
         self._session.topology.node(node)
@@ -199,6 +209,8 @@ class Chaos:
         universal rules always run along.
         """
         history = self.history(unrest=self.settle())
+        if history.broken():
+            raise StackError(broken(history.broken()))
         judgement = judge(
             history, named=checkers, declared=self._session.topology.policies(), universal=self._session.universal()
         )
@@ -210,9 +222,18 @@ class Chaos:
         return judgement.verdicts
 
     def finish(self) -> None:
-        """Judge a test that never called ``check``."""
+        """Judge a test that never called ``check``; raise StackError when a part of the harness died in it."""
+        self.unbroken()
         if not self.judgements:
             self.check()
+
+    def unbroken(self, seen: str = "") -> None:
+        """Raise StackError when a part of the harness died since the test began; ``seen`` is what the test then saw."""
+        events = tuple(one for one in self._session.keeper.node_events() if one.at_ns >= self._window.began_ns)
+        now = self._window.began_ns
+        died = History(test=self._test, started_ns=now, ended_ns=now, node_events=events).broken()
+        if died:
+            raise StackError(broken(died, seen))
 
     def close(self) -> None:
         """Close the test's clients."""
@@ -236,3 +257,9 @@ class Chaos:
             msg = f"{node} has no port called {port!r}; its links are: {', '.join(self._session.driver_links(node))}"
             raise TopologyError(msg)
         return link.name
+
+
+def broken(died: Sequence[str], seen: str = "") -> str:
+    """Say in an error which of the harness's own parts died in a test, and what the test saw of it."""
+    story = "\n".join((*died, "It was started anew: this test decides nothing, the next one has a stack that works."))
+    return f"{story}\nThe test saw: {seen}" if seen else story

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from pytest_chaos.automata.unhit import why_unhit
 from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.verdict import Checker, RuleResult, Verdict
 
@@ -53,8 +54,9 @@ def judge(
 
     Named checkers must decide: all of their ``rules``, or at least one. Declared policies and universal rules run
     along and can only fail. With nothing named, something must have been decided by anything. A fault that hit
-    nothing decides nothing.
+    nothing decides nothing. Where a part of the harness died meanwhile, nobody has failed and nothing is decided.
     """
+    broken = tuple(f"{why}: what was seen then proves nothing about the system" for why in history.broken())
     asked = [(checker, run(checker, history)) for checker in named]
     along = [
         run(bind(policy, link), history)
@@ -64,7 +66,8 @@ def judge(
     along += [run(checker, history) for checker in universal if not any(_same(checker, other) for other in named)]
     verdicts = (*(verdict for _, verdict in asked), *along)
     failures = tuple(result for verdict in verdicts for result in verdict.results if result.outcome == "FAIL")
-    missing = [unhit(fault, history) for fault in history.faults if fault.hits == 0]
+    missing = [*broken]
+    missing += [unhit(fault, history) for fault in history.faults if fault.hits == 0]
     for checker, verdict in asked:
         missing += _undecided(checker, verdict)
     if not named and not any(verdict.outcome == "PASS" for verdict in verdicts):
@@ -83,7 +86,7 @@ def judge(
     return Judgement(
         history=history,
         verdicts=verdicts,
-        failures=failures,
+        failures=() if broken else failures,
         missing=tuple(missing),
         not_exercised=tuple(not_exercised),
         required=tuple(dict.fromkeys(rule for checker, _ in asked for rule in checker.rules)),
@@ -111,8 +114,11 @@ def unhit(fault: FaultRecord, history: History) -> str:
     """Say that a fault touched nothing, what would have counted, and what may have hidden it."""
     params = ", ".join(f"{name}={value}" for name, value in fault.params.items())
     fault_is = f"the fault {fault.id} {fault.kind} on {fault.target} ({params})"
-    opaque = "; ".join(said for said in map(history.opaque, fault.places) if said)
-    return f"{fault_is} hit nothing: it proves nothing about the system{opaque and f' ({opaque})'}"
+    if fault.engine == "toxiproxy-python":
+        told = f"the {fault.kind} on {fault.target} ({params}), set through the toxiproxy fixture, is unproved"
+        return f"{told}: nobody counted what it hit, so it proves nothing about the system; chaos.fault(...) counts"
+    why = why_unhit(fault, history)
+    return f"{fault_is} hit nothing: it proves nothing about the system{why and f' ({why})'}"
 
 
 def _undecided(checker: Checker, verdict: Verdict) -> list[str]:

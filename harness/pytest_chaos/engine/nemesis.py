@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.engine.clock import now_ns
-from pytest_chaos.errors import FaultError, UndoError
+from pytest_chaos.engine.front_door import Changes, bound, one_a_process
+from pytest_chaos.errors import FaultError, KeeperError, UndoError
 from pytest_chaos.model import cutting
 from pytest_chaos.model.fault import ByteFault, Cut, Fault, Installed, NodeAction, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
@@ -28,6 +30,8 @@ class Nemesis:
         self._numbers = itertools.count(1)
         self._records: dict[str, FaultRecord] = {}
         self._active: dict[str, Schedule] = {}
+        self.changes = Changes()
+        """What the test did through toxiproxy-python."""
 
     def install(self, faults: Sequence[Fault]) -> Schedule:
         """Install faults, all or none; raise FaultError or TopologyError naming what is wrong with which."""
@@ -55,7 +59,13 @@ class Nemesis:
         """Lift a schedule, if it is not lifted yet; its undo is proved by the keeper, and its hits are kept."""
         if self._active.pop(schedule.id, None) is None:
             return
-        for record in self._keeper.uninstall(schedule.id):
+        try:
+            told = self._keeper.uninstall(schedule.id)
+        except KeeperError as gone:
+            mine = ", ".join(f"{fault.id} {fault.kind} on {fault.target}" for fault in schedule.faults)
+            msg = f"{gone}; in force then: {mine}"
+            raise KeeperError(msg) from gone
+        for record in told:
             self._records[record.id] = self._merge(record)
 
     def heal(self) -> None:
@@ -74,7 +84,18 @@ class Nemesis:
         for record in self._keeper.faults(self._owner):
             if record.id in self._records and self._records[record.id].lifted_ns is None:
                 self._records[record.id] = self._merge(record)
-        return tuple(self._records.values())
+        return (*self._records.values(), *self.changes.records())
+
+    @contextmanager
+    def toxiproxy(self) -> Iterator[Any]:
+        """Give toxiproxy-python's client; the keeper resets the server behind it."""
+        with one_a_process():
+            schedule, address = self._keeper.open_door(self._owner)
+            try:
+                with bound(address, self.changes) as client:
+                    yield client
+            finally:
+                self._keeper.uninstall(schedule)
 
     def _merge(self, told: FaultRecord) -> FaultRecord:
         known = self._records[told.id]

@@ -16,7 +16,7 @@ from pytest_chaos.engine.settings import RunSettings
 from pytest_chaos.engine.state import read_state
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.keeper.client import KeeperClient, StackState
-from pytest_chaos.model.journal import LinkInUse, PartInUse, RunRecord
+from pytest_chaos.model.journal import LinkInUse, PartInUse, RunRecord, UndoRecord
 from pytest_chaos.model.message import Effect, Message
 from pytest_chaos.model.topology import DRIVER, Broker, Service, Topology, port_names
 from pytest_chaos.model.verdict import Checker
@@ -120,13 +120,13 @@ class Session:
                 waiting[f"{name} {channel}"] = count
         return waiting
 
-    def close(self) -> None:
-        """Give the lease back; safe to call twice."""
+    def close(self) -> list[UndoRecord]:
+        """Give the lease back; give how every undo went, that of the whole stack included. Safe to call twice."""
         self.canary.stop()
         for observer in self._observers.values():
             observer.close()
         self._observers = {}
-        self.keeper.close()
+        return self.keeper.finish()
 
     def _observe(self) -> dict[str, Observer]:
         from pytest_chaos.brokers.base import observer_for  # noqa: PLC0415 - loads client libraries

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.faults import MOST, Between, Count, OnRequests, catalogue, check_fields, when
@@ -70,6 +70,8 @@ class Status(OnRequests):
     ``body`` is text, or anything that JSON can hold.
     """
 
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"code": 503}, {"code": 503, "forward": True})
+
     code: _StatusCode
     body: Any = field(default=None, kw_only=True)
     answer_headers: dict[str, str] = field(default_factory=dict, kw_only=True)
@@ -90,6 +92,11 @@ class GrpcStatus(OnRequests):
     ``forward`` False: the callee is never asked; True: it does its work, and its answer is replaced. ``pushback_ms``
     (-1 to a day) tells the client when to retry, -1 not to (``grpc-retry-pushback-ms``).
     """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"code": "RESOURCE_EXHAUSTED"},
+        {"code": "RESOURCE_EXHAUSTED", "forward": True},
+    )
 
     code: int | str
     message: str = field(default=_MESSAGE, kw_only=True)
@@ -116,6 +123,12 @@ class AbortStream(OnRequests):
     Those messages have passed; what is behind them never does, and the callee sees the call cancelled. ``messages`` 0
     of the answer: its headers have passed. A call with fewer messages is not hit.
     """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"messages": 0},
+        {"messages": 1},
+        {"messages": 0, "of": "request"},
+    )
 
     messages: Annotated[int, Between(0, MOST)]
     code: int | str = field(default="UNAVAILABLE", kw_only=True)
@@ -183,6 +196,8 @@ class FailFirst(_Failing):
     With ``per="op"``: the first ``n`` of each logical operation, so that a client that tries once more gets through.
     """
 
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"n": 1}, {"n": 1, "grpc": "RESOURCE_EXHAUSTED"})
+
     n: Count
 
     def _hits(self) -> When:
@@ -193,6 +208,8 @@ class FailFirst(_Failing):
 @dataclass(frozen=True, slots=True)
 class FailKth(_Failing):
     """The ``k``-th matching request (or each of a tuple of them) fails as in :class:`FailFirst`."""
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"k": 2},)
 
     k: int | tuple[int, ...]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.faults import Between, OnRequests, catalogue
@@ -26,6 +26,8 @@ class Truncate(OnRequests):
     what comes, so that only a reader of the body can tell that the rest is missing.
     """
 
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"bytes": 10}, {"bytes": 10, "length": "adjusted"})
+
     bytes: Bytes
     length: Literal["kept", "adjusted"] = field(default="kept", kw_only=True)
 
@@ -42,6 +44,8 @@ class WrongLength(OnRequests):
     More than there is: the connection is closed behind the body, and the caller has too little. Less: the caller
     takes what is said, and the rest stands in its way. Not for gRPC, which has lengths of its own.
     """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"by": 10}, {"by": -10})
 
     by: Annotated[int, Between(-_LARGEST, _LARGEST, "bytes, and not 0")] = field(default=10, kw_only=True)
 
@@ -103,6 +107,8 @@ class DropHeader(_OnHeader):
     A request without the header is not hit.
     """
 
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"name": "x-from"}, {"name": "x-work", "at": "response"})
+
     def actions(self, fault_id: str) -> tuple[Action, ...]:
         """Compile to one wire rule."""
         return self.rule(fault_id, "header", {"name": self.name.lower(), "value": None, "at": self.at})
@@ -112,6 +118,11 @@ class DropHeader(_OnHeader):
 @dataclass(frozen=True, slots=True)
 class RewriteHeader(_OnHeader):
     """The header ``name`` of the request (or, ``at="response"``, of the answer) says ``value``; added where missing."""
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"name": "x-from", "value": "nobody"},
+        {"name": "x-work", "value": "none", "at": "response"},
+    )
 
     value: str = field(kw_only=True)
 

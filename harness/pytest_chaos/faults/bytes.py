@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pytest_chaos.errors import FaultError
-from pytest_chaos.faults import bounded, catalogue, is_link, one_of
+from pytest_chaos.faults import Between, bounded, catalogue, is_link, one_of
 from pytest_chaos.model.fault import Action, ByteFault
 
 Stream = Literal["upstream", "downstream"]
@@ -20,6 +20,8 @@ Stream = Literal["upstream", "downstream"]
 # A toxic that sleeps cannot be removed before it wakes; an undo has five seconds.
 _LONGEST_RESET_MS = 4_000
 _LONGEST_MS = 600_000
+_Ms = Annotated[int, Between(1, _LONGEST_MS, "ms")]
+_Size = Annotated[int, Between(1, 2**31, "bytes")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,14 @@ class Latency(_OnBytes):
     lowest, never more than the highest. Chunks keep their order; each delay is drawn from the seed.
     """
 
-    ms: int | str
-    jitter_ms: int = field(default=0, kw_only=True)
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"ms": 100},
+        {"ms": 100, "stream": "upstream"},
+        {"ms": "p50 20 ms, p99 100 ms"},
+    )
+
+    ms: _Ms | str
+    jitter_ms: Annotated[int, Between(0, _LONGEST_MS, "ms")] = field(default=0, kw_only=True)
     distribution: Literal["uniform", "normal"] = field(default="uniform", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -112,7 +120,9 @@ class Latency(_OnBytes):
 class Bandwidth(_OnBytes):
     """Not more than ``kb_per_s`` kB a second (1 to 10 000 000) pass. To stall a link use :class:`Blackhole`."""
 
-    kb_per_s: int
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"kb_per_s": 10}, {"kb_per_s": 10, "stream": "upstream"})
+
+    kb_per_s: Annotated[int, Between(1, 10_000_000, "kB/s")]
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -129,7 +139,9 @@ class Bandwidth(_OnBytes):
 class LimitData(_OnBytes):
     """A connection is closed once ``bytes`` bytes (1 to 2 GiB) went through it since the fault was installed."""
 
-    bytes: int
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"bytes": 10}, {"bytes": 10, "stream": "upstream"})
+
+    bytes: _Size
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -146,7 +158,7 @@ class LimitData(_OnBytes):
 class SlowClose(_OnBytes):
     """The end of a stream (FIN) is passed on ``ms`` milliseconds late (1 to 600 000)."""
 
-    ms: int
+    ms: _Ms
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -163,9 +175,14 @@ class SlowClose(_OnBytes):
 class Slicer(_OnBytes):
     """Bytes come in slices of ``average`` (1 to 65 536) +- ``variation``, ``delay_us`` us apart (0 to 10 s)."""
 
-    average: int
-    variation: int = field(default=0, kw_only=True)
-    delay_us: int = field(default=0, kw_only=True)
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"average": 7, "delay_us": 1000},
+        {"average": 7, "delay_us": 1000, "stream": "upstream"},
+    )
+
+    average: Annotated[int, Between(1, 65_536, "bytes")]
+    variation: Annotated[int, Between(0, 65_535, "bytes")] = field(default=0, kw_only=True)
+    delay_us: Annotated[int, Between(0, 10_000_000, "us")] = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -226,8 +243,10 @@ class Corrupt(_OnBytes):
     Give one of the two. Which bytes, and what becomes of them, is drawn from the seed. By wire on every link.
     """
 
-    at: int | None = field(default=None, kw_only=True)
-    one_in: int | None = field(default=None, kw_only=True)
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"at": 3}, {"at": 3, "stream": "upstream"})
+
+    at: _Size | None = field(default=None, kw_only=True)
+    one_in: _Size | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -252,7 +271,7 @@ class ResetPeer(_OnBytes):
     By wire it is RST for all; by Toxiproxy for those opened since, and the others see FIN.
     """
 
-    after_ms: int = field(default=0, kw_only=True)
+    after_ms: Annotated[int, Between(0, _LONGEST_RESET_MS, "ms")] = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields."""

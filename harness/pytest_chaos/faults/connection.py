@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pytest_chaos.errors import FaultError
-from pytest_chaos.faults import OnRequests, bounded, catalogue, is_link, one_of
+from pytest_chaos.faults import MOST, Between, OnRequests, bounded, catalogue, is_link, one_of
 from pytest_chaos.model.fault import Action, ByteFault, WireRule
 
 
@@ -68,7 +68,9 @@ class SlowConnect:
     """
 
     link: str
-    ms: int
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"ms": 100}, {"ms": 5000, "at": "handshake"})
+
+    ms: Annotated[int, Between(1, 600_000, "ms")]
     at: Literal["accepted", "handshake"] = field(default="accepted", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -126,9 +128,11 @@ class CloseAfter:
     """
 
     link: str
-    ms: int | None = field(default=None, kw_only=True)
-    bytes: int | None = field(default=None, kw_only=True)
-    requests: int | None = field(default=None, kw_only=True)
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"ms": 200}, {"bytes": 20}, {"requests": 1})
+
+    ms: Annotated[int, Between(1, 600_000, "ms")] | None = field(default=None, kw_only=True)
+    bytes: Annotated[int, Between(1, 2**31, "bytes")] | None = field(default=None, kw_only=True)
+    requests: Annotated[int, Between(1, MOST)] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields."""

@@ -6,7 +6,7 @@ A broker paused or killed is a broker away.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pytest_chaos.faults import bounded, catalogue, is_link, is_node, one_of, when
 from pytest_chaos.model.fault import EVERYBODY, Action, NodeAction, Whom, WireRule
@@ -96,6 +96,8 @@ class KillAt:
     is held. ``operation``, ``headers``, ``nth`` and ``whom`` choose the request, counted from 1. The node comes back
     ``restart_after_s`` seconds later, else when the fault is lifted. Raises FaultError on a value out of range.
     """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"phase": "before_send"})
 
     node: str
     link: str

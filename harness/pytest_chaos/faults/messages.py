@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pytest_chaos.errors import FaultError
-from pytest_chaos.faults import OnRequests, bounded, catalogue, one_of
+from pytest_chaos.faults import Between, OnRequests, bounded, catalogue, one_of
 from pytest_chaos.model.fault import Action, WireRule
 
 _DAY_S = 86_400.0
@@ -63,7 +63,7 @@ class HoldDelivery(_OnMessages):
     other ``operation`` that is named), the answer is. Both are counted by themselves.
     """
 
-    for_s: float | None = field(default=None, kw_only=True)
+    for_s: Annotated[float, Between(0.001, _DAY_S, "s")] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -89,8 +89,8 @@ class DelayFetch(_OnMessages):
     broker pushes is :class:`HoldDelivery`'s.
     """
 
-    ms: int
-    jitter_ms: int = field(default=0, kw_only=True)
+    ms: Annotated[int, Between(1, 600_000, "ms")]
+    jitter_ms: Annotated[int, Between(0, 600_000, "ms")] = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -111,6 +111,12 @@ class DropConnectionAt(_OnMessages):
     ``operation`` names it, ``nth``, ``first`` or ``every`` say at which of them (none given: at each).
     ``at="request"``: before the call is handed on; ``"response"``: in place of its answer.
     """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"operation": "publish ** | Produce ** | XADD **"},
+        {"operation": "publish ** | Produce ** | XADD **", "at": "response"},
+        {"operation": "ack ** | OffsetCommit ** | XACK **"},
+    )
 
     operation: str
     at: Literal["request", "response"] = field(default="request", kw_only=True)

@@ -36,6 +36,10 @@ class Step(Protocol):
         """What is done, in a few words."""
 
     @property
+    def links(self) -> tuple[str, ...]:
+        """The links that the step acts on: once it is undone, a probe goes through each of them."""
+
+    @property
     def undo_timeout_s(self) -> float:
         """How long undo and escalation may each take, in seconds."""
 

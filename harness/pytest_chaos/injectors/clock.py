@@ -85,7 +85,7 @@ class Clocks(Protocol):
         """Kill a node and start it anew; give the proof."""
 
 
-class ClockStep:
+class SteppedClock:
     """Steps a node's clock, and steps it back."""
 
     engine: Engine = "runtime"
@@ -111,6 +111,11 @@ class ClockStep:
     def action(self) -> str:
         """The step and the node."""
         return f"step the clock of {self._act.node} by {self._by_s:+g} s"
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """None: no request goes another way."""
+        return ()
 
     async def apply(self) -> None:
         """Step it; raise FaultError when this node's clock cannot be stepped."""

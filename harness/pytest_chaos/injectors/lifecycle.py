@@ -54,6 +54,11 @@ class LifecycleStep:
         return f"{self._act.verb} {self._act.node}" + (" at a point" if self._act.at_point else "")
 
     @property
+    def links(self) -> tuple[str, ...]:
+        """None: its proof is a connect to the node itself."""
+        return ()
+
+    @property
     def undo_timeout_s(self) -> float:
         """Twice the node's measured start, at least 15 s."""
         return self._nodes.recovery_s(self._act.node)

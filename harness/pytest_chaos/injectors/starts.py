@@ -76,6 +76,11 @@ class _OnStarts:
         """Twice the node's measured start, at least 15 s."""
         return self._nodes.recovery_s(self._act.node)
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        """None: its proof is a connect to the node itself."""
+        return ()
+
     async def escalate(self) -> str:
         """Kill what is there and start the node anew."""
         return await self._nodes.rebuild(self._act.node)

@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pytest_chaos.errors import UndoError
+from pytest_chaos.errors import ChaosError, UndoError
 from pytest_chaos.injectors.base import RULE_UNDO_S, Engine, Seen
 from pytest_chaos.model.codec import to_json
 from pytest_chaos.model.fault import ByteFault, WireRule
 
+# Short enough that a wire which is silent is replaced within 10 s of the first word.
+_ANSWER_S = 4.0
+_RESET_S = 1.0
 BYTES = "bytes."
 """What wire's rules for byte faults begin with."""
 
@@ -29,7 +32,10 @@ class WireControl(Protocol):
     """Whatever can ask wire for an operation."""
 
     async def call(self, op: str, *, timeout_s: float = ..., **fields: object) -> dict[str, Any]:
-        """Ask; raise FaultError when wire refuses."""
+        """Ask; raise FaultError when wire refuses, KeeperError when it is gone or silent."""
+
+    async def renew(self, why: str) -> None:
+        """Kill wire and start it anew with the same links on the same ports, and with no rule; raise KeeperError."""
 
 
 class WireStep:
@@ -55,6 +61,11 @@ class WireStep:
         """The rules by kind and link."""
         return "; ".join(dict.fromkeys(f"{rule.kind} on {rule.link}" for rule in self._rules))
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The links with rules here, each once."""
+        return tuple(dict.fromkeys(rule.link for rule in self._rules))
+
     async def apply(self) -> None:
         """Install every rule or none; raise FaultError with wire's sentence about the one that it refuses."""
         await self._wire.call(
@@ -63,14 +74,18 @@ class WireStep:
 
     async def undo(self) -> str:
         """Uninstall the schedule; the proof is wire's own table of active rules."""
-        answer = await self._wire.call("uninstall", schedule=self._schedule)
+        answer = await self._wire.call("uninstall", schedule=self._schedule, timeout_s=_ANSWER_S)
         self._final = self._final or answer.get("hits", {})
         return await self._prove()
 
     async def escalate(self) -> str:
-        """Lift every rule of everybody: no fault is better than one that stays."""
-        await self._wire.call("reset")
-        return await self._prove()
+        """Lift every rule of everybody; a wire that does not even do that is replaced: no fault is the better one."""
+        try:
+            await self._wire.call("reset", timeout_s=_RESET_S)
+            return await self._prove()
+        except ChaosError as stuck:
+            await self._wire.renew(f"it did not lift {self.action}: {stuck}")
+        return f"{await self._prove()} (after its restart)"
 
     async def seen(self) -> dict[str, Seen]:
         """Add the hits of each fault's rules up."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from pytest_chaos.errors import ChaosError
+from pytest_chaos.errors import ChaosError, UndoError
 from pytest_chaos.keeper.contained import ContainerLauncher
 from pytest_chaos.keeper.desk import Desk
 from pytest_chaos.keeper.fingerprint import fingerprint
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.launching import Launcher, Receive
 from pytest_chaos.keeper.ledger import Ledger
-from pytest_chaos.keeper.mesh import Mesh
+from pytest_chaos.keeper.mesh import WIRE, Mesh
 from pytest_chaos.keeper.otlp import Otlp
 from pytest_chaos.keeper.stack import Stack
 from pytest_chaos.keeper.toxics import Toxics
@@ -35,19 +36,20 @@ class Built:
         home: RunHome,
         spec: StackSpec,
         runtime: Runtime,
-        on_death: Callable[[str], None],
+        on_broken: Callable[[str], None],
         launcher: Callable[[RunHome, Receive], Launcher] = Launcher,
     ) -> None:
         self.spec = spec
         self._runtime = runtime
-        self.mesh = Mesh(home, self._on_wire_event, on_death)
-        self.ledger = Ledger(home.ledger)
+        self.broken = on_broken
         self._otlp = Otlp(home.spans_spool)
         self._launcher = launcher(home, self._otlp.start)
+        self.mesh = Mesh(home, self._on_wire_event, self, self._launcher.pool.take)
+        self.ledger = Ledger(home.ledger, self.mesh.probe)
         self.traffic = SpoolTraffic(home.attempts_spool, lambda: self.mesh.call("mark"))
-        toxics = Toxics(home, runtime, self._launcher.pool, self._launcher.toxiproxy, self.traffic.between, on_death)
-        self.stack = Stack(home, runtime, self.mesh, self._launcher, toxics)
-        self.desk = Desk(self.ledger, self.mesh, self.stack, toxics.step)
+        self.toxics = Toxics(home, runtime, self._launcher.pool, self._launcher.toxiproxy, self.traffic.between, self)
+        self.stack = Stack(home, runtime, self.mesh, self._launcher, self.toxics)
+        self.desk = Desk(self.ledger, self.mesh, self.stack, self.toxics.step)
         self._prints: dict[str, str] = {}
 
     def fits(self, spec: StackSpec) -> bool:
@@ -82,6 +84,26 @@ class Built:
         """How many bytes of spans have been written."""
         return self._otlp.offset()
 
+    # -- what wire and Toxiproxy tell of themselves -----------------------------------------------------------------
+
+    def died(self, part: str, what: str, log: str) -> None:
+        """Note that a part is dead, and which faults went with it."""
+        lost = ", ".join(self.desk.lose("wire" if part == WIRE else "toxiproxy")) or "none"
+        self.stack.tell(part, "exited", f"{what}; faults of its that were in force: {lost}")
+        sys.stderr.write(f"{what}; faults of its that were in force: {lost}\n{log}\n")
+
+    def back(self, part: str, what: str) -> None:
+        """Note that a part works again."""
+        self.stack.tell(part, "ready", what)
+
+    async def settled(self) -> None:
+        """Wait until parts that died are back; raise ChaosError when one stays away, or a fault of a link stayed."""
+        await self.mesh.settled()
+        await self.toxics.settled()
+        if self.ledger.stuck:
+            msg = f"the stack is DIRTY, so that nothing can be told by it any more: {'; '.join(self.ledger.stuck)}"
+            raise UndoError(msg)
+
     async def _print(self, node: NodeSpec, spec: StackSpec, environ: dict[str, str]) -> str:
         made_of = ""
         with contextlib.suppress(ChaosError):  # its start will tell
@@ -93,13 +115,13 @@ class Built:
             self.desk.on_point(event)
 
 
-def build(home: RunHome, spec: StackSpec, reaper: Reaper, on_death: Callable[[str], None]) -> Built:
+def build(home: RunHome, spec: StackSpec, reaper: Reaper, on_broken: Callable[[str], None]) -> Built:
     """Choose the runtime and put the pieces together."""
     here = ProcessRuntime(home.run_id, reaper)
     if spec.runtime == "processes":
-        return Built(home, spec, here, on_death)
+        return Built(home, spec, here, on_broken)
     runtime = ContainerRuntime(home.run_id, here, spec.images)
-    return Built(home, spec, runtime, on_death, functools.partial(ContainerLauncher, runtime))
+    return Built(home, spec, runtime, on_broken, functools.partial(ContainerLauncher, runtime))
 
 
 def _shape(spec: StackSpec) -> object:

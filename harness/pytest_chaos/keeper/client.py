@@ -6,6 +6,7 @@ Every method raises the keeper's own ChaosError, or KeeperError when it is silen
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 from pytest_chaos.errors import KeeperError, UndoError
 from pytest_chaos.keeper import joining
+from pytest_chaos.keeper.aftermath import aftermath
 from pytest_chaos.keeper.channel import Channel
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.model.attempt import Attempt
@@ -192,6 +194,14 @@ class KeeperClient:
             raise UndoError(msg)
         return [from_json(FaultRecord, one) for one in answer["faults"]]
 
+    def open_door(self, owner: str) -> tuple[str, str]:
+        """Have Toxiproxy reset by the undo of a schedule; give the schedule's id and the server's ``host:port``.
+
+        Raises FaultError when the stack has none.
+        """
+        answer = self._channel.ask("door", timeout_s=_QUICK_S, owner=owner)
+        return str(answer["schedule"]), str(answer["address"])
+
     def faults(self, owner: str) -> list[FaultRecord]:
         """Give the records of an owner's faults, lifted ones too, with their hits up to now."""
         return [
@@ -212,6 +222,24 @@ class KeeperClient:
     def unlock(self) -> None:
         """Let the next one have the stack."""
         self._channel.ask("unlock", timeout_s=_QUICK_S)
+
+    def finish(self) -> list[UndoRecord]:
+        """Close; give how every undo of this client's went, and what of the stack could not be removed."""
+        if self._closed:
+            return []
+        try:
+            undos = self.undos()
+        except KeeperError as gone:
+            self._closed = True
+            self._channel.close()
+            joining.leave(self.run_id, self.home)
+            return [aftermath(self.home, str(gone))]
+        bye = self.close()
+        if bye.left:
+            msg = f"still there: {', '.join(bye.left)}"
+            now = time.monotonic_ns()
+            undos.append(UndoRecord(fault="", action="remove the stack", at_ns=now, ok=False, error=msg))
+        return undos
 
     def close(self) -> Farewell:
         """Give the lease back, and wait until what goes with it is gone; safe to call twice."""

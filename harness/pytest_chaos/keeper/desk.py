@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.injectors.base import Engine, Seen, Step
-from pytest_chaos.injectors.clock import Clocks, ClockStep
+from pytest_chaos.injectors.clock import Clocks, SteppedClock
 from pytest_chaos.injectors.lifecycle import LifecycleStep, Nodes
 from pytest_chaos.injectors.starts import CrashLoopStep, SlowStartStep, Starts
 from pytest_chaos.injectors.wire import WireControl, WireStep
@@ -21,11 +21,11 @@ from pytest_chaos.model.fault import ByteFault, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.journal import UndoRecord
 
-NodeStep = LifecycleStep | SlowStartStep | CrashLoopStep | ClockStep
-_OTHER_STEPS: dict[str, type[SlowStartStep | CrashLoopStep | ClockStep]] = {
+NodeStep = LifecycleStep | SlowStartStep | CrashLoopStep | SteppedClock
+_OTHER_STEPS: dict[str, type[SlowStartStep | CrashLoopStep | SteppedClock]] = {
     "slow_start": SlowStartStep,
     "crash_loop": CrashLoopStep,
-    "step_clock": ClockStep,
+    "step_clock": SteppedClock,
 }
 """What carries actions on nodes out that are no plain verbs."""
 
@@ -46,6 +46,8 @@ class InForce:
     client: int
     steps: list[Step]
     records: dict[str, FaultRecord]
+    lost_ns: dict[str, int] = field(default_factory=dict)
+    """When faults ended by themselves, since what carried them out died."""
     lifting: asyncio.Lock = field(default_factory=asyncio.Lock)
     lifted: bool = False
 
@@ -62,13 +64,16 @@ class Desk:
         self._firing: set[asyncio.Task[None]] = set()
         self.undos: list[tuple[int, UndoRecord]] = []
 
-    async def install(self, schedule: Schedule, client: int) -> None:
-        """Carry every fault of a schedule out, or none; raise FaultError or StackError about the one that cannot be."""
+    async def install(self, schedule: Schedule, client: int, steps: list[Step] | None = None) -> None:
+        """Carry every fault of a schedule out, or none; raise FaultError or StackError about the one that cannot be.
+
+        ``steps`` are carried out in place of what the faults' own actions make.
+        """
         known = self._schedules.get(schedule.id)
         if known is not None and not known.lifted:
             msg = f"schedule {schedule.id!r} is installed already: uninstall it first"
             raise FaultError(msg)
-        steps = self._steps(schedule)
+        steps = self._steps(schedule) if steps is None else steps
         records = {
             fault.id: FaultRecord(
                 id=fault.id,
@@ -112,6 +117,18 @@ class Desk:
             if not one.lifted:
                 await self._update(one, None)
         return [record for one in mine for record in one.records.values()]
+
+    def lose(self, engine: Engine) -> list[str]:
+        """Note that an engine died with the faults that it carried out; name those that were in force."""
+        now = time.monotonic_ns()
+        lost: list[str] = []
+        for one in self._schedules.values():
+            faults = {fault for step in one.steps if step.engine == engine for fault in step.faults}
+            for fault in sorted(faults - one.lost_ns.keys()) if not one.lifted else ():
+                one.lost_ns[fault] = now
+                record = one.records[fault]
+                lost.append(f"{fault} {record.kind} on {record.target} ({one.schedule.owner})")
+        return lost
 
     def forget(self, client: int) -> None:
         """Drop the records of a client that is gone."""
@@ -164,7 +181,8 @@ class Desk:
             except ChaosError as silent:
                 sys.stderr.write(f"{step.action}: its hits cannot be had: {silent}\n")
         for fault, record in one.records.items():
-            one.records[fault] = _with(record, seen.get(fault, []), lifted_ns)
+            ended_ns = one.lost_ns.get(fault) or lifted_ns
+            one.records[fault] = _with(record, seen.get(fault, []), ended_ns)
 
     async def _fire(self, rule: str, attempt: str) -> None:
         for step in self._waiting_for(rule):

@@ -16,7 +16,7 @@ from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.leases import Lease, Leases
 from pytest_chaos.keeper.sweep import sweep
 from pytest_chaos.model.codec import from_json, to_json
-from pytest_chaos.model.fault import Schedule
+from pytest_chaos.model.fault import Installed, Schedule
 from pytest_chaos.model.history import NodeEvent
 from pytest_chaos.model.plan import StackSpec
 from pytest_chaos.runtimes.reaper import Reaper
@@ -64,7 +64,7 @@ class Keeper:
     async def _answer(self, lease: Lease, op: str, message: dict[str, Any]) -> dict[str, Any]:
         operations: dict[str, Operation] = {
             "hello": self._hello, "start": self._start, "install": self._install, "uninstall": self._uninstall,
-            "faults": self._faults, "undos": self._undos, "mark": self._mark, "node": self._node,
+            "door": self._door, "faults": self._faults, "undos": self._undos, "mark": self._mark, "node": self._node,
             "baseline": self._baseline, "running": self._running, "node_events": self._node_events,
             "state": self._state, "lock": self._lock, "unlock": self._unlock, "bye": self._bye,
         }  # fmt: skip
@@ -76,18 +76,21 @@ class Keeper:
     async def _lost(self, lease: Lease) -> None:
         """A client is gone, however it ended: lift its faults; with the last one, remove everything."""
         last = not self.leases.open
-        if last and not self._keep:
-            await self.end()
-            return
         for task in list(lease.tasks):
             task.cancel()
+        if last and not self._keeps():
+            await self.end()
+            return
         await asyncio.gather(*lease.tasks, return_exceptions=True)
         if self._built is not None:
             await self._built.desk.lift_client(None if last else lease.number)
             self._built.desk.forget(lease.number)
         self._give_turn_up(lease)
         if last and self._ending is None:
-            self._be_idle()
+            if self._keeps():
+                self._be_idle()
+            else:
+                await self.end()
 
     async def _hello(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
         run = str(message.get("run", ""))
@@ -100,13 +103,14 @@ class Keeper:
         return {"welcome": True, "run_id": self.home.run_id, "pid": os.getpid(), "folder": str(self.home.folder)}
 
     async def _bye(self, lease: Lease, _message: dict[str, Any]) -> dict[str, Any]:
-        last = list(self.leases.open.values()) == [lease] and not self._keep
+        alone = list(self.leases.open.values()) == [lease]
         left: list[str] = []
+        if self._built is not None and not (alone and not self._keeps()):
+            await self._built.desk.lift_client(lease.number)
+        last, dirty = alone and not self._keeps(), self._dirty()
         if last:
             left = await self.end(graceful=True)
-        elif self._built is not None:
-            await self._built.desk.lift_client(lease.number)
-        return {"last": last, "left": left, "dirty": self._dirty()}
+        return {"last": last, "left": left, "dirty": dirty}
 
     # -- the stack --------------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class Keeper:
             progress("the topology has changed: everything is started anew")
             await self._take_down()
         if self._built is None:
-            self._built = build(self.home, spec, self._reaper, self._wire_died)
+            self._built = build(self.home, spec, self._reaper, self._useless)
         try:
             await self._built.up(spec, environ, progress)
         except BaseException:
@@ -161,6 +165,7 @@ class Keeper:
         return {"seen": await stack.act(name, verb)}
 
     async def _baseline(self, _lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
+        await self._up().settled()
         await self._up().stack.baseline(list(message.get("restart") or ()), dict(message.get("env") or {}))
         return {}
 
@@ -174,6 +179,14 @@ class Keeper:
     async def _install(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
         await self._up().desk.install(from_json(Schedule, message["schedule"]), lease.number)
         return {}
+
+    async def _door(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
+        built, owner = self._up(), str(message["owner"])
+        step, address = built.toxics.door("toxiproxy")
+        opened = Installed(id="toxiproxy", kind="toxiproxy-python", target="every link with Toxiproxy")
+        schedule = Schedule(id=f"{owner}#toxiproxy", owner=owner, faults=(opened,))
+        await built.desk.install(schedule, lease.number, [step])
+        return {"schedule": schedule.id, "address": address}
 
     async def _uninstall(self, _lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
         records, undone = await self._up().desk.uninstall(str(message["schedule"]))
@@ -250,10 +263,14 @@ class Keeper:
     def _dirty(self) -> list[str]:
         return list(self._built.ledger.dirty) if self._built is not None else []
 
+    def _keeps(self) -> bool:
+        """Whether the stack stays for the next run: never one in which something could not be undone."""
+        return self._keep and not self._broken and not self._dirty()
+
     def _others(self, lease: Lease) -> bool:
         return any(other is not lease for other in self.leases.open.values())
 
-    def _wire_died(self, why: str) -> None:
+    def _useless(self, why: str) -> None:
         self._broken = why
         sys.stderr.write(why + "\n")
 

@@ -6,12 +6,21 @@ import asyncio
 import itertools
 import json
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_chaos.errors import ChaosError
 from pytest_chaos.injectors.base import Step
 from pytest_chaos.model.journal import UndoRecord
+
+Probe = Callable[[str], Awaitable[str]]
+"""Looks through a healed link and says what it saw; raises ChaosError when nothing gets through."""
+
+
+async def no_probe(link: str) -> str:
+    """Look at nothing."""
+    del link
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +36,14 @@ class Entry:
 class Ledger:
     """Applies steps and undoes them, newest first, each bounded in time, each proved."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, probe: Probe = no_probe) -> None:
         self._path = path
+        self._probe = probe
         self._numbers = itertools.count(1)
         self._open: list[Entry] = []
         self.dirty: list[str] = []
+        self.stuck: list[str] = []
+        """What of ``dirty`` no restart of a node can heal: a fault of a link that may still be there."""
 
     async def apply(self, schedule: str, owner: str, step: Step) -> Entry:
         """Write the undo down, then do the step; a step that fails is undone at once, and its error is raised."""
@@ -41,7 +53,8 @@ class Ledger:
         try:
             await step.apply()
         except BaseException:
-            await self.undo(entry)
+            # Whoever asked may be gone: what was begun is taken back all the same.
+            await asyncio.shield(self.undo(entry))
             raise
         self._write(entry, "applied")
         return entry
@@ -64,15 +77,17 @@ class Ledger:
         for way in (step.undo, step.escalate):
             try:
                 async with asyncio.timeout(step.undo_timeout_s):
-                    proof = await way()
+                    proof = await self._proved(step, way)
                 break
             except TimeoutError:
                 errors.append(f"{way.__name__} took longer than {step.undo_timeout_s:g} s")
-            except (ChaosError, OSError) as failed:
-                errors.append(f"{way.__name__}: {failed}")
+            except Exception as failed:  # noqa: BLE001 - whatever broke, the stronger means is tried, or the run is dirty
+                errors.append(f"{way.__name__}: {str(failed) or repr(failed)}")
         took_ms = (time.monotonic_ns() - began) / 1e6
         if not proof:
             self.dirty.append(f"{step.action}: {'; '.join(errors)}")
+            if step.engine != "runtime":
+                self.stuck.append(self.dirty[-1])
         self._write(entry, "undone" if proof else "failed", "; ".join(errors))
         return [
             UndoRecord(
@@ -87,6 +102,12 @@ class Ledger:
             )
             for fault in step.faults
         ]
+
+    async def _proved(self, step: Step, way: Callable[[], Awaitable[str]]) -> str:
+        """Undo a step one way; give its own proof and that of a look through each of its links."""
+        proof = await way()
+        looks = await asyncio.gather(*(self._probe(link) for link in step.links))
+        return "; ".join(dict.fromkeys(one for one in (proof, *looks) if one))
 
     def close(self) -> None:
         """Note that everything that is still open goes with the stack."""

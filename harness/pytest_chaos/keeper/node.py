@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from pytest_chaos.errors import ChaosError, StackError
 from pytest_chaos.injectors.starts import Hold
@@ -73,7 +73,7 @@ class Node:
         self._busy = asyncio.Lock()
         self._log: Path | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._begun = asyncio.Event()
+        self._begun: asyncio.Future[None] | None = None
         self._doomed = False
         self._held_s = 0.0
 
@@ -147,11 +147,11 @@ class Node:
         ``spared`` set in the meantime: it lives, and the answer is empty. Raises StackError when it dies by itself.
         """
         async with self._busy:
-            self._begun.clear()
+            begun = self._begun = asyncio.get_running_loop().create_future()
             starting = asyncio.create_task(self._start(), name=f"start {self.name}")
             try:
                 self._doomed = True
-                await _first(starting, self._begun.wait())
+                await asyncio.wait((starting, begun), return_when=asyncio.FIRST_COMPLETED)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(spared.wait(), after_s)
                 if spared.is_set():
@@ -182,6 +182,11 @@ class Node:
     async def _start(self) -> None:
         if self.state in ("ready", "missing") or (self.state == "paused" and self.running is not None):
             return
+        self.let_go()
+        if self.running is not None:
+            # What an ended leader left behind goes first: the next start bears the same marks.
+            await self.running.kill()
+            self.running = None
         loop = asyncio.get_running_loop()
         first = not self.ports
         for left in reversed(range(_STARTS)):
@@ -209,7 +214,8 @@ class Node:
         try:
             running = self.running = await self._runtime.start(launch.run)
             self._tell(self.name, "started", f"pid {running.pid}" if running.pid else running.container)
-            self._begun.set()
+            if self._begun is not None and not self._begun.done():
+                self._begun.set_result(None)
             self._held_s = await self.holds.stand_still(running)
             port = launch.ready_port or next(iter(launch.run.ports), "")
             await wait_ready(self.name, launch.ready, running, self._log, port=port, log_from=log_from)
@@ -261,11 +267,11 @@ class Node:
 
     async def _watch_exit(self, running: Running) -> None:
         how: Exit = await asyncio.shield(running.exited)
-        self._watch = None
         self.state = "exited"
-        await self._around.cut_links(self)
         self._tell(self.name, "exited", str(how))
+        await self._around.cut_links(self)
         await running.kill()  # what its leader left behind
+        self._watch = None
 
     async def _prove(self) -> str:
         if self.state == "missing" or not self.proof_address:
@@ -286,10 +292,3 @@ class Node:
     def _lost_race(self, failure: str) -> bool:
         """Whether it died since somebody else had taken one of its ports in the meantime."""
         return bool(_TAKEN.search(failure)) or any(not free(port) for port in self.ports.values())
-
-
-async def _first(task: asyncio.Task[None], other: Coroutine[Any, Any, object]) -> None:
-    """Wait for whichever is done first; the task goes on."""
-    waiting = asyncio.ensure_future(other)
-    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()

@@ -55,7 +55,7 @@ class Stack:
         # Brokers first: they take longest.
         for node in sorted(spec.nodes, key=lambda node: node.kind != "broker"):
             if node.kind != "stub" and node.name not in self.nodes:
-                self.nodes[node.name] = Node(node, self._runtime, self, self._tell)
+                self.nodes[node.name] = Node(node, self._runtime, self, self.tell)
         failures = [failure for failure in await asyncio.gather(*map(self._bring_up, self.nodes.values())) if failure]
         if failures:
             raise StackError("\n".join(failures))
@@ -230,7 +230,8 @@ class Stack:
     def _title(self, node: Node) -> str:
         return f"{node.spec.broker} {node.name}" if node.spec.broker else node.name
 
-    def _tell(self, node: str, event: EventName, detail: str) -> None:
+    def tell(self, node: str, event: EventName, detail: str) -> None:
+        """Note what happened to a node, or to a part of the keeper's own."""
         told = NodeEvent(id=f"n{next(self._numbers)}", node=node, event=event, at_ns=time.monotonic_ns(), detail=detail)
         self.events.append(told)
         self.on_event(told)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from pytest_chaos.errors import FaultError, PartMissing
+from pytest_chaos.errors import FaultError, PartMissing, StackError
 from pytest_chaos.injectors.base import Step
-from pytest_chaos.injectors.toxiproxy import ServerPlan, Toxiproxy, Traffic, knows
+from pytest_chaos.injectors.toxiproxy import DoorStep, ServerPlan, Toxiproxy, Traffic, knows
 from pytest_chaos.injectors.wire import byte_rule
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.ports import Ports
 from pytest_chaos.keeper.ready import last_lines, wait_ready
+from pytest_chaos.keeper.watching import Watch
 from pytest_chaos.model.fault import ByteFault, WireRule
 from pytest_chaos.model.plan import ReadySpec, StackSpec
 from pytest_chaos.runtimes.base import NodeRun, Running, Runtime
 
 TOXIPROXY = "+toxiproxy"
 _START_S = 10.0
+_DEAD_S = 0.05
 Planner = Callable[[Mapping[str, str]], Awaitable[ServerPlan]]
 """Says how the engine is started here; raises PartMissing when it cannot be had."""
 
@@ -33,14 +36,15 @@ class Toxics:
         pool: Ports,
         planner: Planner,
         traffic: Traffic,
-        on_death: Callable[[str], None],
+        watch: Watch,
     ) -> None:
         self._home = home
         self._runtime = runtime
         self._pool = pool
         self._planner = planner
         self._traffic = traffic
-        self._on_death = on_death
+        self._watch = watch
+        self._renewal: asyncio.Task[None] | None = None
         self._plan: ServerPlan | None = None
         self._env: dict[str, str] = {}
         self._running: Running | None = None
@@ -76,11 +80,17 @@ class Toxics:
         progress(f"toxiproxy {self._version}: ready")
         return {}
 
+    async def settled(self) -> None:
+        """Wait for a restart of the server that is going on; raise StackError when it could not be started anew."""
+        if self._renewal is not None:
+            await asyncio.shield(self._renewal)
+
     async def chain(self, upstreams: Mapping[str, str]) -> dict[str, str]:
         """Give where wire has to dial for each link: the callee, or the engine's port that leads there."""
         engine = self._engine
         if engine is None:
             return dict(upstreams)
+        await self.settled()
         chained = dict(upstreams)
         for link in sorted(self._wanted & upstreams.keys()):
             # A port of the pool: a restarted server must find it free again.
@@ -106,6 +116,15 @@ class Toxics:
         msg += "; --chaos-injector=wire does byte faults without it"
         raise FaultError(msg)
 
+    def door(self, fault: str) -> tuple[DoorStep, str]:
+        """Give what undoes another client's work on the server, and the server's address; raise FaultError."""
+        if self._engine is not None and self._plan is not None and self._engine.links:
+            return DoorStep(self._engine, fault), self._plan.address
+        why = f"Toxiproxy is missing: {self._missing}" if self._missing else "no link of this stack has Toxiproxy"
+        msg = f"the toxiproxy fixture: {why}; name links in Topology(..., toxiproxy=[...]), "
+        msg += "or have it on every link: --chaos-injector=toxiproxy"
+        raise FaultError(msg)
+
     def parts(self) -> list[dict[str, Any]]:
         """Describe the engine for the journal."""
         if self._plan is None or self._running is None:
@@ -125,6 +144,8 @@ class Toxics:
     def leave(self) -> None:
         """Expect the server to end from now on."""
         self._expected_end = True
+        if self._renewal is not None:
+            self._renewal.cancel()
 
     async def _launch(self, plan: ServerPlan) -> Running:
         log = self._home.node_log(TOXIPROXY)
@@ -148,14 +169,33 @@ class Toxics:
         """Kill a server that is stuck, and start it anew on the same port."""
         if self._plan is None or self._running is None:
             return
-        stuck, self._running = self._running, None
+        stuck = self._running
+        with contextlib.suppress(TimeoutError):
+            how = await asyncio.wait_for(asyncio.shield(stuck.exited), _DEAD_S)
+            self._tell_death(str(how))
+        self._running = None
         await stuck.kill()
         await asyncio.sleep(0)  # lets the watcher see that this end was meant
         self._running = await self._launch(self._plan)
+        self._watch.back(TOXIPROXY, f"pid {self._running.pid}, killed and started anew: its links' connections ended")
 
     def _ended(self, which: Running, how: str) -> None:
-        if which is self._running and not self._expected_end:
-            self._on_death(f"Toxiproxy died ({how}).\n{last_lines('toxiproxy', self._home.node_log(TOXIPROXY))}")
+        if which is self._running and not self._expected_end and self._engine is not None:
+            self._renewal = asyncio.create_task(self._renew(self._engine, which, how), name="toxiproxy anew")
+
+    def _tell_death(self, how: str) -> None:
+        said = last_lines("toxiproxy", self._home.node_log(TOXIPROXY))
+        self._watch.died(TOXIPROXY, f"Toxiproxy died ({how})", said)
+
+    async def _renew(self, engine: Toxiproxy, dead: Running, how: str) -> None:
+        try:
+            # An undo that found the server gone may have started it anew meanwhile.
+            await engine.renew(toxics=False, needed=lambda: self._running is dead)
+        except Exception as failed:
+            msg = f"Toxiproxy died ({how}) and could not be started anew: {failed}"
+            self._watch.broken(msg)
+            raise StackError(msg) from failed
+        self._renewal = None
 
 
 def _wanted(spec: StackSpec) -> frozenset[str]:

@@ -64,6 +64,11 @@ class WireLink:
             raise FaultError(str(told.get("error", f"wire refused {op!r}")))
         return told
 
+    @property
+    def ended(self) -> bool:
+        """Whether wire has hung up."""
+        return self._pump.done()
+
     async def close(self) -> None:
         """Close the connection; wire notices."""
         self._writer.close()

@@ -11,6 +11,9 @@ from pytest_chaos.model.message import Effect, Message
 from pytest_chaos.model.op import Op
 from pytest_chaos.model.span import Span
 
+OURS = "+"
+"""What the names of the harness's own parts begin with: no node's name does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRecord:
@@ -18,14 +21,15 @@ class FaultRecord:
 
     ``target`` is a link, a node, or in words what it parts (``orders | payments``): ``links`` are then those that it
     acts on. ``params`` are the fault's own fields, as text. ``proof`` says how the hit is known; empty and
-    ``hits == 0``: the fault touched nothing and decides nothing.
+    ``hits == 0``: the fault touched nothing and decides nothing. Nobody counts the hits of what a test did by itself
+    through ``toxiproxy-python``.
     """
 
     id: str
     kind: str
     target: str
     params: dict[str, str] = field(default_factory=dict)
-    engine: Literal["", "wire", "toxiproxy", "runtime"] = ""
+    engine: Literal["", "wire", "toxiproxy", "runtime", "toxiproxy-python"] = ""
     installed_ns: int
     lifted_ns: int | None = None
     hits: int = 0
@@ -42,7 +46,10 @@ class FaultRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEvent:
-    """Something that happened to a node: started, ready, killed, stopped, paused, resumed, exited, restarted."""
+    """Something that happened to a node: started, ready, killed, stopped, paused, resumed, exited, restarted.
+
+    The harness's own parts (wire, Toxiproxy) are among them, as ``+wire`` and ``+toxiproxy``, when they die.
+    """
 
     id: str
     node: str
@@ -100,6 +107,11 @@ class History:
         del reasons[""]
         said = ", ".join(f"{count} for {reason!r}" for reason, count in sorted(reasons.items()))
         return f"connections on {link} that wire could not read: {said}" if said else ""
+
+    def broken(self) -> tuple[str, ...]:
+        """Say which parts of the harness itself died meanwhile: what was seen then proves nothing about the system."""
+        died = (one for one in self.node_events if one.node.startswith(OURS) and one.event == "exited")
+        return tuple(f"{(one.at_ns - self.started_ns) / 1e9:.3f} s into the test {one.detail}" for one in died)
 
     def fault(self, fault_id: str) -> FaultRecord | None:
         """The record of a fault by its id."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 AttributeValue = str | int | float | bool
+SpanKind = Literal["unspecified", "internal", "server", "client", "producer", "consumer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class Span:
     parent_id: str = ""
     service: str
     name: str
-    kind: Literal["unspecified", "internal", "server", "client", "producer", "consumer"] = "internal"
+    kind: SpanKind = "internal"
     start_unix_ns: int
     end_unix_ns: int
     status: Literal["unset", "ok", "error"] = "unset"

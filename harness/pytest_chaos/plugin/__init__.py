@@ -29,6 +29,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Let ``--help`` end with the catalogue of faults."""
+    result = yield
+    if config.getoption("help", default=False):
+        from pytest_chaos.plugin.help import faults  # noqa: PLC0415 - only with --help
+
+        for line in faults():
+            print(line)  # noqa: T201 - pytest's own help has gone to the terminal, and its writer is closed
+    return result
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options; give the run its id and its seed."""
     config.addinivalue_line("markers", _MARKER)
@@ -49,9 +61,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def is_chaos(item: pytest.Item) -> bool:
     """Whether a test is a chaos test: it has the marker or uses the fixture."""
-    return item.get_closest_marker("chaos") is not None or bool(
-        {"chaos", "toxiproxy"} & set(getattr(item, "fixturenames", ()))
-    )
+    return item.get_closest_marker("chaos") is not None or "chaos" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(trylast=True)
@@ -106,10 +116,26 @@ def chaos(request: pytest.FixtureRequest) -> Generator[Chaos, None, None]:
         run.leave(request.node, in_hand, request.node.stash.get(_REPORTS, {}))
 
 
+@pytest.fixture
+def toxiproxy(chaos: Chaos) -> Generator[Any, None, None]:
+    """The client of PyPI's toxiproxy-python (``toxiproxy.Toxiproxy``), bound to this run's server; reset afterwards."""
+    with chaos.toxiproxy() as client:
+        yield client
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Judge a test that never called ``check``, as part of the test itself, so that a violation is its failure."""
-    result = yield
+    in_hand: Chaos | None = None
+    try:
+        result = yield
+    except (Exception, pytest.fail.Exception) as failed:
+        in_hand = pyfuncitem.stash.get(_OF_TEST, None)
+        if in_hand is not None:
+            from pytest_chaos.plugin.run import blame_the_harness  # noqa: PLC0415 - only with --chaos
+
+            blame_the_harness(in_hand, failed)
+        raise
     in_hand = pyfuncitem.stash.get(_OF_TEST, None)
     if in_hand is not None:
         in_hand.finish()

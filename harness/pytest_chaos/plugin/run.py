@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 from pytest_chaos.engine import journal
 from pytest_chaos.engine.chaos import Chaos, Renderer
 from pytest_chaos.engine.session import Session, new_run_id, open_session
-from pytest_chaos.errors import ChaosError, Inconclusive, Violation
+from pytest_chaos.errors import ChaosError, Inconclusive, KeeperError, StackError, Violation
 from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, RunRecord, UndoRecord
 from pytest_chaos.model.topology import Topology
 from pytest_chaos.parts import all_parts
@@ -92,16 +93,15 @@ class ChaosRun:
             self._stale |= _callers_with_open_breakers(session, record)
         finally:
             chaos.close()
-            session.keeper.unlock()
+            with contextlib.suppress(KeeperError):  # the test itself, or the next one, says that it is gone
+                session.keeper.unlock()
 
     def close(self) -> None:
         """Give the lease back; what could not be undone goes into the journal."""
         if self._session is None:
             return
         session, self._session = self._session, None
-        undos = session.keeper.undos()
-        session.close()
-        for undo in undos:
+        for undo in session.close():
             journal.append(session.journal_path, undo)
 
     def _session_for(self, request: pytest.FixtureRequest) -> Session:
@@ -231,6 +231,15 @@ def shorten(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     frames = [entry for entry in call.excinfo.traceback if "pytest_chaos" not in str(entry.path)]
     at = f"\n\nat {frames[-1].path}:{frames[-1].lineno + 1}" if frames and not isinstance(error, ChaosError) else ""
     report.longrepr = f"{type(error).__name__}: {str(error).lstrip()}{at}"
+
+
+def blame_the_harness(chaos: Chaos, failed: BaseException) -> None:
+    """Raise StackError in place of a test's failure when a part of the harness died in it: no news of the system."""
+    if isinstance(failed, StackError):
+        return
+    first = (str(failed).strip() or "nothing").splitlines()[0]
+    with contextlib.suppress(KeeperError):  # a keeper that is gone has been named by the failure itself
+        chaos.unbroken(f"{type(failed).__name__}: {first}")
 
 
 def failed_in(path: str) -> set[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_chaos.automata.unhit import why_unhit
 from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.journal import CaseRecord
 from pytest_chaos.model.verdict import RuleResult, Verdict
@@ -65,11 +66,10 @@ def missing_of(case: CaseRecord) -> tuple[str, ...]:
 
 def unhit(fault: FaultRecord, history: History) -> str:
     """Say of a fault that it touched nothing, and what may have hidden what it was about."""
-    opaque = "; ".join(said for said in map(history.opaque, fault.places) if said)
+    why = why_unhit(fault, history)
     return (
         f"the fault {fault.id} {fault_label(fault)} on {fault_place(fault)} hit nothing: "
-        f"it proves nothing about the system"
-        f"{opaque and f' ({opaque})'}"
+        f"it proves nothing about the system{why and f' ({why})'}"
     )
 
 

@@ -30,6 +30,7 @@ class ProcessRuntime:
     def __init__(self, run_id: str, reaper: Reaper) -> None:
         self._run_id = run_id
         self._reaper = reaper
+        self._closed = False
 
     async def open(self) -> str:
         """Give loopback: processes share this host."""
@@ -42,6 +43,9 @@ class ProcessRuntime:
 
     async def start(self, run: NodeRun) -> RunningProcess:
         """Start a command in a session of its own; raise StackError when there is no such command or folder."""
+        if self._closed:
+            msg = f"{run.name} is not started any more: the stack is being removed"
+            raise StackError(msg)
         command = [sys.executable if run.command[0] in ("python", "python3") else run.command[0], *run.command[1:]]
         env = {**run.env, RUN_MARK: run.run_id, NODE_MARK: run.name}
         run.log.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +73,7 @@ class ProcessRuntime:
 
     async def close(self) -> list[str]:
         """Kill everything that carries this run's id or descends from this process; give what stayed."""
+        self._closed = True
         me = os.getpid()
         mark = f"{RUN_MARK}={self._run_id}".encode()
 

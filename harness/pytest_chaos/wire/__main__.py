@@ -40,13 +40,14 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--control", type=Path, required=True, help="unix socket to take orders on")
     parser.add_argument("--spool", type=Path, required=True, help="file to append attempts, effects and hits to")
     parser.add_argument("--seed", type=int, default=0, help="what the draws (jitter) derive from")
+    parser.add_argument("--ids-from", type=int, default=1, help="the number of the first attempt")
     return parser.parse_args(argv)
 
 
 async def _serve(options: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
-    world = World(seed=options.seed, spool=Spool(options.spool))
+    world = World(seed=options.seed, spool=Spool(options.spool), ids_from=options.ids_from)
     clients: set[Control] = set()
 
     def tell(event: dict[str, Any]) -> None:

@@ -24,6 +24,15 @@ def text(fields: Fields, name: str) -> str:
     return value
 
 
+def port(fields: Fields) -> int:
+    """Give the port that a link is to have; 0: any that is free."""
+    value = fields.get("port", 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 65536:
+        msg = f"port={value!r:.80}: must be a whole number from 0 (any) to 65535"
+        raise ChaosError(msg)
+    return value
+
+
 def upstream(fields: Fields) -> tuple[str, int] | None:
     """Give where a link leads, or None where nobody is there yet."""
     return None if fields.get("upstream") is None else parse_upstream(text(fields, "upstream"))

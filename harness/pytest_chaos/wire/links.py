@@ -12,6 +12,7 @@ from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.ends import close_socket, reset_socket
 from pytest_chaos.wire.holding import BACKLOG, Connects
+from pytest_chaos.wire.probe import look
 from pytest_chaos.wire.refusals import Refusals
 from pytest_chaos.wire.stub import Stub
 from pytest_chaos.wire.table import Active, Step
@@ -37,6 +38,7 @@ class Link:
         *,
         name: str,
         host: str,
+        port: int = 0,
         identify: Mapping[str, str],
         stub: Stub | None,
         handle: Callable[[Connection], Handler] | None = None,
@@ -52,9 +54,11 @@ class Link:
         """What a Kafka's brokers are called towards this link's callers, where it does not call them so itself."""
         self.upstream: tuple[str, int] | None = None
         self.connections: set[Connection] = set()
+        self.probes: set[int] = set()
+        """Ports from which the harness itself is about to look through the link."""
         self._world = world
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._hold = _bound(family, host, 0)
+        self._hold = _bound(family, host, port)
         self.host, self.port = self._hold.getsockname()[:2]
         self._listener: socket.socket | None = None
         self._refusing: list[Active] = []
@@ -175,7 +179,7 @@ class Link:
             if self._listener is None:
                 return
             try:
-                sock, _ = self._listener.accept()
+                sock, peer = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:  # out of file descriptors: try again when some may have been closed
@@ -187,6 +191,9 @@ class Link:
             sock.setblocking(False)
             if self._connects.is_filler(sock):
                 sock.close()
+            elif peer[1] in self.probes:
+                self.probes.discard(peer[1])
+                self._world.run(look(sock, self.upstream))
             else:
                 self._admit(sock)
 
@@ -245,7 +252,8 @@ def _bound(family: socket.AddressFamily | int, host: str, port: int) -> socket.s
         sock.bind((host, port))
     except (OSError, OverflowError, TypeError) as wrong:
         sock.close()
-        msg = f"listen_host={host!r}: cannot listen there: {wrong}"
+        where = f"listen_host={host!r}, port={port!r}" if port else f"listen_host={host!r}"
+        msg = f"{where}: cannot listen there: {wrong}"
         raise ChaosError(msg) from wrong
     return sock
 

@@ -37,6 +37,7 @@ class Ops:
             "mark": self._mark,
             "release": self._release,
             "stub_reset": self._stub_reset,
+            "probe": self._probe,
             "ping": self._ping,
             "stats": self._stats,
             "quit": self._leave,
@@ -80,7 +81,8 @@ class Ops:
             msg = f"protocol={fields['protocol']!r}: must be null where there are operations: a stub speaks HTTP"
             raise ChaosError(msg)
         stub = self._stub(fields)
-        link = Link(self._world, name=name, host=host, identify=specs, stub=stub, handle=handle)
+        port = asked.port(fields)
+        link = Link(self._world, name=name, host=host, port=port, identify=specs, stub=stub, handle=handle)
         link.protocol = fields.get("protocol") or ""
         link.upstream = upstream
         try:
@@ -218,6 +220,10 @@ class Ops:
         for name, stub in self._world.stubs.items():
             if ledger in (None, name):
                 stub.reset()
+        return {}
+
+    def _probe(self, fields: Fields) -> dict[str, Any]:
+        self._link(fields).probes.add(asked.port(fields))
         return {}
 
     def _ping(self, fields: Fields) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from pytest_chaos.model.operations import pattern
 from pytest_chaos.wire.identify import find, needs_body
 from pytest_chaos.wire.kinds import BODY_LIMIT
 from pytest_chaos.wire.record import Record
-from pytest_chaos.wire.table import pattern
 
 
 class RequestBody:

@@ -12,6 +12,8 @@ from pytest_chaos.wire.record import Record
 Row = Record | dict[str, Any]
 """An attempt that has ended, or an effect or a hit with its ``k``."""
 
+_LOOK_BYTES = 65_536
+
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -23,7 +25,8 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._offset = os.fstat(self._file).st_size
+        self._offset = _whole_lines(path)
+        os.ftruncate(self._file, self._offset)
         self._rows: list[Row] = []
         self._lines: list[str] = []
         self._size = 0
@@ -61,3 +64,17 @@ class Spool:
         """Flush and close."""
         self.flush()
         os.close(self._file)
+
+
+def _whole_lines(path: Path) -> int:
+    """Give the length of a spool up to its last whole line: a wire that was killed may have torn one."""
+    with path.open("rb") as spool:
+        end = spool.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _LOOK_BYTES)
+            spool.seek(start)
+            found = spool.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0

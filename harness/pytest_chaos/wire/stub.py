@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_chaos.model.operations import pattern
 from pytest_chaos.model.plan import StubOperation
 from pytest_chaos.wire.identify import find
-from pytest_chaos.wire.table import pattern
 
 _NOT_FOUND = 404
 _WELL = (0, *range(200, 400))

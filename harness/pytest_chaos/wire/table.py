@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pytest_chaos.model.fault import WireRule
+from pytest_chaos.model.operations import pattern
 from pytest_chaos.wire.kinds import Phase, phase_of
 
 
@@ -97,6 +96,7 @@ NOTHING = Plan()
 TCP_KINDS = frozenset({"reset", "hold", "latency", "truncate", "point"})
 """What can be done to a connection whose protocol wire does not read."""
 FRAMED = frozenset({"amqp", "kafka", "resp"})
+HEADLESS = FRAMED | {"tcp"}
 FRAME_KINDS = TCP_KINDS | {"answer_lost"}
 """What can be done to a call of a broker's protocol."""
 GRPC_KINDS = frozenset({"grpc_status", "grpc_abort"})
@@ -233,6 +233,8 @@ def matches(rule: WireRule, facts: Facts) -> bool:
         (rule.kind in GRPC_KINDS and facts.protocol != "grpc")
         or (rule.kind == "wrong_length" and facts.protocol == "grpc")
         or (facts.protocol == "tcp" and rule.kind not in TCP_KINDS)
+        # Only a head that says a length can have it adjusted.
+        or (facts.protocol in HEADLESS and rule.params.get("length") == "adjusted")
     ):
         return False
     if facts.protocol in FRAMED and not _matches_call(rule, facts):
@@ -250,11 +252,3 @@ def _matches_call(rule: WireRule, facts: Facts) -> bool:
         return False
     # A call that nothing answers is done when it was handed on: a point is reached then.
     return facts.answered or phase_of(rule) != "response" or rule.kind == "point"
-
-
-@functools.lru_cache(maxsize=1024)
-def pattern(operation: str) -> re.Pattern[str]:
-    """Compile an operation pattern: ``*`` is anything within a path segment, ``**`` anything, `` | `` means or."""
-    parts = re.split(r"(\*\*|\*| \| )", operation)
-    known = {"**": ".*", "*": "[^/]*", " | ": "|"}
-    return re.compile("".join(known.get(part, re.escape(part)) for part in parts), re.DOTALL)

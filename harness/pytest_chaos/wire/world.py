@@ -15,12 +15,16 @@ from pytest_chaos.wire.table import Active, Decision, Step, Table
 
 
 class World:
-    """The state of one wire process. ``tell`` sends an event to every control client."""
+    """The state of one wire process. ``tell`` sends an event to every control client.
+
+    Attempts, connections and effects are numbered from ``ids_from``, so that a wire that replaces one that died does
+    not give its names again.
+    """
 
     now = staticmethod(time.monotonic_ns)
     """Gives CLOCK_MONOTONIC in ns."""
 
-    def __init__(self, *, seed: int, spool: Spool) -> None:
+    def __init__(self, *, seed: int, spool: Spool, ids_from: int = 1) -> None:
         self.table = Table(seed, clock=self.now, log=self._decided)
         self.spool = spool
         self.stubs: dict[str, Stub] = {}
@@ -29,9 +33,9 @@ class World:
         self.ended: Callable[[Record], None] = lambda _: None
         """Told of each attempt that ends on a link with rules."""
         self.started_ns = self.now()
-        self._attempts = itertools.count(1)
-        self._connections = itertools.count(1)
-        self._effects = itertools.count(1)
+        self._attempts = itertools.count(ids_from)
+        self._connections = itertools.count(ids_from)
+        self._effects = itertools.count(ids_from)
         self._waiting: dict[Active, dict[str, asyncio.Future[None]]] = {}
         self._flush: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()

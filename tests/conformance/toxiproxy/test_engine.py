@@ -290,3 +290,64 @@ def test_a_fault_on_a_link_without_a_proxy_is_refused_with_what_to_do(server):
     engine = Toxiproxy(server.plan.address, restart=server.restart)
     with pytest.raises(FaultError, match="toxiproxy="):
         engine.step(fault("latency", latency=1))
+
+
+@pytest.fixture
+def stuck():
+    """A listener whose accept queue is full: whoever dials it waits."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as open_:
+        for _ in range(8):
+            filler = open_.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        threading.Event().wait(0.05)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_dial_that_hangs_wedges_the_server_and_it_is_replaced_whatever_is_asked_next(server, echo, stuck):
+    async def story():
+        engine = Toxiproxy(server.plan.address, restart=server.restart)
+        address = await engine.add_link(LINK, stuck)
+        other = await engine.add_link("users -> orders", echo.address)
+        with connect(address) as waiting:
+            waiting.sendall(b"hello")
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            assert await engine.add_link(LINK, echo.address) == address
+            assert time.monotonic() - began < 5.0
+        assert server.starts == 2, "the wedge was there"
+        assert (await asyncio.to_thread(ask, address))[0] == b"hello"
+        assert (await asyncio.to_thread(ask, other))[0] == b"hello"
+
+    run(story())
+
+
+def test_a_wedged_server_that_is_to_get_one_more_proxy_is_replaced(server, echo, stuck):
+    async def story():
+        engine = Toxiproxy(server.plan.address, restart=server.restart)
+        address = await engine.add_link(LINK, stuck)
+        with connect(address) as waiting:
+            waiting.sendall(b"hello")
+            await asyncio.sleep(0.2)
+            with pytest.raises(Wedged):
+                await asyncio.to_thread(engine.client.delete, engine._links[LINK].proxy, timeout_s=0.5)
+            other = await engine.add_link("users -> orders", echo.address)
+        assert server.starts == 2, "the wedge was there"
+        assert (await asyncio.to_thread(ask, other))[0] == b"hello"
+        assert (await asyncio.to_thread(engine.client.proxy, engine._links[LINK].proxy)).upstream == stuck
+
+    run(story())
+
+
+def test_a_reset_that_was_given_up_does_not_keep_a_new_server_from_its_proxies(server, echo):
+    """The thread of a call that was cancelled goes on, and may recreate a proxy before the repair does."""
+
+    async def story():
+        engine = Toxiproxy(server.plan.address, restart=server.restart)
+        address = await engine.add_link(LINK, echo.address)
+        await asyncio.to_thread(engine.client.update, LINK, upstream="127.0.0.1:9")
+        await asyncio.to_thread(engine._restore, engine._links[LINK])
+        assert await engine.prove_reset()
+        assert (await asyncio.to_thread(ask, address))[0] == b"hello"
+
+    run(story())

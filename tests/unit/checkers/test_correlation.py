@@ -127,6 +127,23 @@ def test_x5_an_answer_that_a_fault_made_up_is_not_held_against_the_service() -> 
     assert result(builder, "X5").outcome == "INCONCLUSIVE"
 
 
+@pytest.mark.parametrize(("at", "expected"), [("request", "INCONCLUSIVE"), ("response", "FAIL")])
+@pytest.mark.parametrize(("kind", "carried"), [("DropHeader", "made-up"), ("RewriteHeader", "corr-2")])
+def test_what_lies_behind_an_id_that_a_fault_took_away_is_not_judged(
+    kind: str, carried: str, at: str, expected: str
+) -> None:
+    builder = HistoryBuilder()
+    op, _ = builder.op(), builder.op(at=500)
+    builder.fault(kind, "users -> orders", params={"name": "X-Correlation-ID", "at": at})
+    builder.attempt("users -> orders", "POST /api/orders", op=op, at=10, faults=("f1",))
+    trace = f"00-{op.trace_id}-00000000000000aa-01"
+    builder.attempt(at=20, headers={"traceparent": trace, "x-correlation-id": carried})
+    rule = "X1" if kind == "DropHeader" else "X2"
+    found = result(builder, rule)
+    assert found.outcome == ("PASS" if expected == "INCONCLUSIVE" else expected)  # the first request carried it
+    assert Crosstalk().check(builder.build()).outcome != ("FAIL" if at == "request" else "")
+
+
 @pytest.mark.parametrize(("context", "expected"), [("parent", "PASS"), ("link", "PASS"), ("none", "FAIL")])
 def test_x7_a_consumer_span_has_the_creation_context_as_parent_or_link(context: str, expected: str) -> None:
     from pytest_chaos.model.span import SpanLink

@@ -58,6 +58,14 @@ def test_without_a_disturbance_nothing_is_decided(rule: str) -> None:
     assert outcome(delivered(disturbed=False), rule) == "INCONCLUSIVE"
 
 
+def test_d3_a_message_that_was_published_twice_is_disturbance_enough() -> None:
+    twice = ("m1", "m1", "m2")
+    once = delivered(("m1", "m2"), published=twice, settled=(), disturbed=False)
+    assert outcome(once, "D3") == "PASS"
+    assert outcome(once, "D1") == "INCONCLUSIVE"
+    assert outcome(delivered(("m1", "m1", "m2"), published=twice, settled=(), disturbed=False), "D3") == "FAIL"
+
+
 @pytest.mark.parametrize("rule", ["D1", "D2", "D3", "D9", "D12"])
 def test_without_messages_nothing_is_decided(rule: str) -> None:
     assert outcome(delivered((), published=(), settled=()), rule) == "INCONCLUSIVE"

@@ -94,3 +94,17 @@ def test_a_callee_that_got_a_request_late_did_not_work_for_one_who_had_left(defe
     builder.attempt(LINK, op=op, at=700, took=40, replayed=True, faults=("f1",))
     builder.attempt("payments -> acquirer", "POST /charges", op=op, at=710)
     assert outcomes(Deadline(LINK), builder)["T3"] == outcome
+
+
+@pytest.mark.parametrize(("replayed", "expected"), [(True, "INCONCLUSIVE"), (False, "FAIL")])
+def test_a_key_made_anew_for_a_request_that_a_fault_delivered_again_is_no_unsafe_resend(
+    replayed: bool, expected: str
+) -> None:
+    builder = HistoryBuilder()
+    op = builder.op(took=300)
+    builder.fault("DeliverTwice", "users -> orders")
+    for number in range(2):
+        fault = {"replayed": replayed, "faults": ("f1",)} if number else {}
+        builder.attempt("users -> orders", "POST /api/orders", op=op, at=10 + 100 * number, took=60, **fault)
+        builder.attempt(LINK, op=op, at=20 + 100 * number, key=f"k{number}", error="reset", upstream=201)
+    assert outcomes(SafeResend(), builder)["R5"] == expected

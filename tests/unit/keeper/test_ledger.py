@@ -22,6 +22,7 @@ class Deed:
     def __init__(self, name: str, done: list[str], **ways: str) -> None:
         self.faults: tuple[str, ...] = (name,)
         self.action = name
+        self.links: tuple[str, ...] = (f"link of {name}",)
         self._done = done
         self._ways = ways
 

@@ -106,6 +106,16 @@ def test_calls_of_brokers_take_what_can_be_done_to_a_frame():
         assert matches(rule("reset", operation="**"), Facts(protocol=protocol, named=True))
 
 
+def test_a_length_is_adjusted_only_where_a_head_says_one():
+    cut = WireRule(id="r", fault="r", link=LINK, kind="truncate", params={"bytes": 5, "length": "adjusted"})
+    kept = WireRule(id="r", fault="r", link=LINK, kind="truncate", params={"bytes": 5})
+    for protocol in ("http/1.1", "h2", "grpc"):
+        assert matches(cut, Facts(protocol=protocol))
+    for protocol in ("tcp", "amqp", "kafka", "resp"):
+        assert not matches(cut, Facts(protocol=protocol))
+        assert matches(kept, Facts(protocol=protocol))
+
+
 def test_an_operation_may_name_alternatives():
     either = pattern("XADD * | PUBLISH news")
     assert either.fullmatch("XADD orders")

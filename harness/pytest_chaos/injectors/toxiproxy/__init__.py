@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_chaos.injectors.toxiproxy.client import ToxiproxyClient, ToxiproxyError, Wedged, knows
-from pytest_chaos.injectors.toxiproxy.engine import Restart, ToxicStep, Toxiproxy
+from pytest_chaos.injectors.toxiproxy.door import DoorStep
+from pytest_chaos.injectors.toxiproxy.engine import Restart, Toxiproxy
 from pytest_chaos.injectors.toxiproxy.evidence import Traffic, hits_in
+from pytest_chaos.injectors.toxiproxy.step import ToxicStep
 from pytest_chaos.parts import toxiproxy as part
 
 __all__ = [
+    "DoorStep",
     "Restart",
     "ServerPlan",
     "ToxicStep",

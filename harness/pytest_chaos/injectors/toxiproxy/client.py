@@ -187,6 +187,10 @@ class ToxiproxyClient:
         """Remove a toxic; raise NotFound, or Wedged when a connection of the proxy does not move."""
         self._call("DELETE", _path(proxy, toxic), timeout_s=timeout_s)
 
+    def reset(self, *, timeout_s: float = _READ_S) -> None:
+        """Enable every proxy and remove every toxic."""
+        self._call("POST", "/reset", timeout_s=timeout_s)
+
     def reset_existing(self, name: str, *, timeout_s: float = _READ_S) -> None:
         """Close and open a proxy again on the same port, so that its open connections really end; its toxics stay."""
         deadline = time.monotonic() + timeout_s

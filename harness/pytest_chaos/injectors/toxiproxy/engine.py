@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pytest_chaos.errors import FaultError, UndoError
-from pytest_chaos.injectors.base import RULE_UNDO_S, Engine, Seen
-from pytest_chaos.injectors.toxiproxy.client import Exists, NotFound, Toxic, ToxiproxyClient, ToxiproxyError, check
-from pytest_chaos.injectors.toxiproxy.evidence import Traffic, bytes_through, hits_in
+from pytest_chaos.injectors.toxiproxy.client import (
+    Exists,
+    NotFound,
+    Proxy,
+    ServerGone,
+    Toxic,
+    ToxiproxyClient,
+    ToxiproxyError,
+    Wedged,
+    check,
+)
+from pytest_chaos.injectors.toxiproxy.evidence import Traffic, bytes_through
+from pytest_chaos.injectors.toxiproxy.step import ToxicStep
 from pytest_chaos.model.fault import ByteFault
 
 Restart = Callable[[], Awaitable[None]]
@@ -69,18 +78,44 @@ class Toxiproxy:
         if name in self._links:
             await self.set_upstream(name, upstream)
             return self._links[name].address
-        proxy = re.sub(r"[^a-z0-9]+", "-", f"{name}-{len(self._links) + 1}")
-        made = await asyncio.to_thread(self.client.create, proxy, listen=f"{self._listen}:{port}", upstream=upstream)
+        listen = f"{self._listen}:{port}"
+        create = functools.partial(
+            self.client.create, name, listen=listen, upstream=upstream, timeout_s=_APPLY_S
+        )
+        try:
+            made = await asyncio.to_thread(create)
+        except Wedged:
+            await self.renew()
+            made = await asyncio.to_thread(create)
         address = f"{self._host}:{made.listen.rpartition(':')[2]}"
-        self._links[name] = _Link(proxy=proxy, listen=made.listen, address=address, upstream=upstream)
+        self._links[name] = _Link(proxy=name, listen=made.listen, address=address, upstream=upstream)
         return address
 
     async def set_upstream(self, name: str, upstream: str) -> None:
         """Point a link's proxy elsewhere; its connections end. Nothing happens when it points there already."""
         link = self._links[name]
-        if link.upstream != upstream:
-            await asyncio.to_thread(self.client.update, link.proxy, upstream=upstream)
-            link.upstream = upstream
+        if link.upstream == upstream:
+            return
+        link.upstream = upstream
+        try:
+            await asyncio.to_thread(self.client.update, link.proxy, upstream=upstream, timeout_s=_REMOVE_S)
+        except (Wedged, ServerGone):
+            # It ends the proxy's connections, and a deaf one, or a dial that hangs, stops the server for good.
+            await self.renew()
+
+    async def renew(self, *, toxics: bool = True, needed: Callable[[], bool] = lambda: True) -> None:
+        """Kill the server and start it anew, every proxy on its port, with or without the toxics; raise ChaosError.
+
+        ``needed`` is asked once no other repair is going on.
+        """
+        async with self._repair:
+            if needed():
+                await self._renew(toxics=toxics)
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The links that have a proxy, which bears the link's name."""
+        return tuple(self._links)
 
     def has(self, name: str) -> bool:
         """Whether this engine has a proxy on a link."""
@@ -101,6 +136,8 @@ class Toxiproxy:
         """Add a fault's toxic; raise FaultError when the server refuses it or does not answer."""
         link = self._links[fault.link]
         toxic = Toxic(name=fault.id, type=fault.toxic, stream=fault.stream, attributes=dict(fault.attributes))
+        async with self._repair:
+            pass  # a server that is being started anew has not all its proxies yet
         try:
             await asyncio.to_thread(self.client.add_toxic, link.proxy, toxic, timeout_s=_APPLY_S)
         except Exists:
@@ -132,14 +169,34 @@ class Toxiproxy:
                 return await self._prove_gone(link, fault)  # another step's restart has taken it along
             except UndoError:
                 pass
-            await self._restart()
-            try:
-                for one in self._links.values():
-                    await asyncio.to_thread(self._restore, one)
-            except ToxiproxyError as refused:
-                msg = f"the restarted Toxiproxy refused what it had before: {refused}"
-                raise UndoError(msg) from refused
+            await self._renew(toxics=True)
             return f"{await self._prove_gone(link, fault)} (after its restart)"
+
+    async def reset(self) -> str:
+        """Have every proxy enabled with this engine's own toxics only, and no other proxy; prove it or raise UndoError.
+
+        Whoever changed them may have left a client that does not read: that wedges the server, and is for ``renew``.
+        """
+        try:
+            async with self._repair:
+                await asyncio.to_thread(self._reset)
+        except ToxiproxyError as stuck:
+            raise UndoError(str(stuck)) from stuck
+        return await self.prove_reset()
+
+    async def prove_reset(self) -> str:
+        """Give the proof that the server has just this engine's proxies and toxics; raise UndoError."""
+        try:
+            found = await asyncio.to_thread(self.client.proxies, timeout_s=_LOOK_S)
+        except ToxiproxyError as stuck:
+            raise UndoError(str(stuck)) from stuck
+        wanted = {one.proxy: one for one in self._links.values()}
+        wrong = sorted(found.keys() ^ wanted.keys())
+        wrong += [name for name, one in found.items() if name in wanted and not _is_as(one, wanted[name])]
+        if wrong:
+            msg = f"Toxiproxy's proxies are not what they were: {', '.join(wrong)}"
+            raise UndoError(msg)
+        return f"Toxiproxy lists {len(wanted)} proxies, each enabled, as it was, with no toxic of others"
 
     async def bytes(self, fault: ByteFault) -> int:
         """Give the bytes in the fault's direction that connections which have ended moved since the server started."""
@@ -157,73 +214,53 @@ class Toxiproxy:
             raise UndoError(msg)
         return f"Toxiproxy lists no {fault.id} on {fault.link}; open={proxy.enabled}"
 
+    def _reset(self) -> None:
+        found = self.client.proxies(timeout_s=_LOOK_S)
+        self.client.reset(timeout_s=_REMOVE_S)
+        wanted = {one.proxy: one for one in self._links.values()}
+        for name, one in found.items():
+            if name not in wanted or (one.listen, one.upstream) != (wanted[name].listen, wanted[name].upstream):
+                self.client.delete(name, timeout_s=_REMOVE_S)
+        left = self.client.proxies(timeout_s=_LOOK_S)
+        for name, link in wanted.items():
+            if name not in left:
+                self._restore(link)
+                continue
+            for toxic in link.toxics.values():
+                self.client.add_toxic(name, toxic, timeout_s=_APPLY_S)
+
+    async def _renew(self, *, toxics: bool) -> None:
+        await self._restart()
+        try:
+            for one in self._links.values():
+                if not toxics:
+                    one.toxics.clear()
+                await asyncio.to_thread(self._restore, one)
+        except ToxiproxyError as refused:
+            msg = f"the restarted Toxiproxy refused what it had before: {refused}"
+            raise UndoError(msg) from refused
+
     def _restore(self, link: _Link) -> None:
         """Create a proxy closed, give it its toxics, open it: no connection slips by."""
-        self.client.create(link.proxy, listen=link.listen, upstream=link.upstream, enabled=False, timeout_s=_APPLY_S)
+        create = functools.partial(
+            self.client.create,
+            link.proxy,
+            listen=link.listen,
+            upstream=link.upstream,
+            enabled=False,
+            timeout_s=_APPLY_S,
+        )
+        try:
+            create()
+        except Exists:
+            # By an undo that was given up while its call was under way: a thread cannot be cancelled.
+            self.client.delete(link.proxy, timeout_s=_REMOVE_S)
+            create()
         for toxic in link.toxics.values():
             self.client.add_toxic(link.proxy, toxic, timeout_s=_APPLY_S)
         self.client.update(link.proxy, enabled=True, timeout_s=_APPLY_S)
 
 
-class ToxicStep:
-    """One byte fault as a reversible step."""
-
-    engine: Engine = "toxiproxy"
-    undo_timeout_s = RULE_UNDO_S
-
-    def __init__(self, toxiproxy: Toxiproxy, fault: ByteFault) -> None:
-        self._toxiproxy = toxiproxy
-        self._fault = fault
-        self._applied_ns = 0
-        self._lifted_ns: int | None = None
-        self._bytes_before = 0
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """The one fault that this toxic belongs to."""
-        return (self._fault.fault,)
-
-    @property
-    def action(self) -> str:
-        """The toxic with its attributes, the stream and the link."""
-        values = ", ".join(f"{name}={value}" for name, value in self._fault.attributes.items())
-        return f"toxic {self._fault.toxic}({values}) {self._fault.stream} on {self._fault.link}"
-
-    async def apply(self) -> None:
-        """Add the toxic to the link's open and future connections."""
-        self._bytes_before = await self._bytes()
-        self._applied_ns = time.monotonic_ns()
-        await self._toxiproxy.add(self._fault)
-
-    async def undo(self) -> str:
-        """Remove the toxic; the proof is the server's own list."""
-        proof = await self._toxiproxy.remove(self._fault)
-        self._lifted_ns = self._lifted_ns or time.monotonic_ns()
-        return proof
-
-    async def escalate(self) -> str:
-        """Start the server anew without the toxic."""
-        proof = await self._toxiproxy.rebuild(self._fault)
-        self._lifted_ns = self._lifted_ns or time.monotonic_ns()
-        return proof
-
-    async def seen(self) -> dict[str, Seen]:
-        """Tell what went through the link while the toxic was there; else the bytes of connections that ended since."""
-        until = self._lifted_ns or time.monotonic_ns()
-        seen = Seen()
-        if self._applied_ns and self._toxiproxy.traffic is not None:
-            attempts = await self._toxiproxy.traffic(self._fault.link, self._applied_ns, until)
-            seen = hits_in(self._fault, attempts, self._applied_ns, until)
-        if not seen.hits and self._applied_ns:
-            moved = await self._bytes() - self._bytes_before
-            if moved > 0:
-                seen = Seen(
-                    hits=1, proof=f"Toxiproxy moved {moved} bytes {self._fault.stream} on {self._fault.link} since"
-                )
-        return {self._fault.fault: seen}
-
-    async def _bytes(self) -> int:
-        try:
-            return await self._toxiproxy.bytes(self._fault)
-        except ToxiproxyError:
-            return 0
+def _is_as(found: Proxy, wanted: _Link) -> bool:
+    same = (found.listen, found.upstream) == (wanted.listen, wanted.upstream)
+    return found.enabled and same and {one.name for one in found.toxics} == set(wanted.toxics)

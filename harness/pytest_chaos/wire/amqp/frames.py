@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
+from pytest_chaos.model.operations import pattern
 from pytest_chaos.wire.amqp.values import number, properties
 from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Side
 from pytest_chaos.wire.identify import find, needs_body
-from pytest_chaos.wire.table import pattern
 
 PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
