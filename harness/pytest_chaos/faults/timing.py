@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pytest_chaos.faults import Between, OnRequests, bounded, catalogue
 from pytest_chaos.model.fault import DAY_S, Action
@@ -66,6 +66,8 @@ class Delay(OnRequests):
 @dataclass(frozen=True, slots=True)
 class Drip(OnRequests):
     """The answer trickles: ``bytes`` bytes (1 to 65 536) every ``interval_ms`` milliseconds (1 to 600 000)."""
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"bytes": 50, "interval_ms": 100},)
 
     bytes: Annotated[int, Between(1, 65_536)] = field(default=1, kw_only=True)
     interval_ms: _Ms = field(default=500, kw_only=True)

@@ -191,7 +191,9 @@ def examples(kind: type[Fault]) -> list[Example]:
 
 def protocols(fault: Fault) -> list[str]:
     """List the protocols on which a fault acts, as wire itself decides it; what is beneath requests acts on each."""
-    return [name for name, calls in CALLS.items() if acts_on(fault, calls)]
+    kind: Any = type(fault)
+    of_brokers = {"AMQP", "Kafka", "Redis"} if "broker" in hints(kind) else CALLS
+    return [name for name, calls in CALLS.items() if name in of_brokers and acts_on(fault, calls)]
 
 
 def acts_on(fault: Fault, calls: tuple[Facts, ...]) -> bool:

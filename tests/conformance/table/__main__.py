@@ -54,16 +54,17 @@ def check(stack, wanted, said, tell):
 
 def write(stack, wanted, said, args, tell):
     """Observe, and write the page; what the page said before stays where a run agrees with it."""
-    rounds, wrong = [], {}
+    rounds, wrong, fresh = [], {}, {}
+    known = {} if args.fresh else said
+    others = {key: cell for key, cell in said.items() if args.names and key.fault not in args.names}
     for _ in range(args.rounds):
         seen, failed = observe_all(stack, wanted, tell)
         rounds.append(seen)
         wrong.update(failed)
-    fresh = merged(*rounds)
-    known = {} if args.fresh else said
-    kept = {key: known[key] for key, cell in fresh.items() if key in known and agrees(cell, known[key])}
-    others = {key: cell for key, cell in said.items() if args.names and key.fault not in args.names}
-    args.out.write_text(page.render({**others, **fresh, **kept}))
+        fresh = merged(*rounds)
+        kept = {key: known[key] for key, cell in fresh.items() if key in known and agrees(cell, known[key])}
+        # After each round: one that is broken off leaves what the rounds before it saw.
+        args.out.write_text(page.render({**others, **fresh, **kept}))
     news = {key: cell for key, cell in fresh.items() if key not in said or not agrees(cell, said[key])}
     return news, wrong
 

@@ -62,11 +62,11 @@ class AioPika(Async):
 
     @property
     def queue(self):
-        return f"q-{self.marker}"
+        return f"q-{self.own}"
 
     @property
     def exchange(self):
-        return f"x-{self.marker}"
+        return f"x-{self.own}"
 
     async def connect(self):
         import aio_pika
@@ -87,7 +87,7 @@ class AioPika(Async):
     async def leave(self):
         await self._connection.close()
 
-    def before(self, marker):
+    def prepare(self):
         self.direct.queue(self.queue, self.exchange)
 
     def done(self, markers):
@@ -116,7 +116,7 @@ class AioPikaConsumer(AioPika):
         return RECEIVED if message.body.decode(errors="replace") == marker else f"{RECEIVED}, another body"
 
     def before(self, marker):
-        self.direct.queue(self.queue, self.exchange, marker)
+        self.direct.offer(self.queue, marker)
 
     def done(self, markers):
         return self.direct.taken(self.queue, markers)
@@ -147,7 +147,7 @@ class Aiokafka(Async):
     async def leave(self):
         await self._client.stop()
 
-    def before(self, marker):
+    def prepare(self):
         self.direct.topic(self.topic)
 
     def done(self, markers):
@@ -161,8 +161,8 @@ class AiokafkaConsumer(Aiokafka):
         Facts(protocol="kafka", operation="OffsetCommit g"),
     )
 
-    def __init__(self, address, marker):
-        super().__init__(address, marker)
+    def __init__(self, address, marker, shared=""):
+        super().__init__(address, marker, shared)
         self._offsets = {}
 
     def words(self):
@@ -170,11 +170,11 @@ class AiokafkaConsumer(Aiokafka):
 
     @property
     def topic(self):
-        return f"t-{self.marker}"
+        return f"t-{self.own}"
 
     @property
     def group(self):
-        return f"g-{self.marker}"
+        return f"g-{self.own}"
 
     async def connect(self):
         import aiokafka
@@ -194,7 +194,6 @@ class AiokafkaConsumer(Aiokafka):
         return RECEIVED if record.value.decode(errors="replace") == marker else f"{RECEIVED}, another body"
 
     def before(self, marker):
-        self.direct.topic(self.topic)
         self._offsets[marker] = self.direct.produce(self.topic, marker)
 
     def done(self, markers):
@@ -212,7 +211,7 @@ class RedisPy(Client):
 
     @property
     def stream(self):
-        return f"s-{self.marker}"
+        return f"s-{self.own}"
 
     def open(self):
         import redis
@@ -245,6 +244,8 @@ class RedisPyConsumer(RedisPy):
 
     def ask(self, marker):
         found = self._client.xreadgroup("g", "c", {self.stream: ">"}, count=1)
+        if not found:
+            return "nothing"
         # RESP3 answers with a map of streams, RESP2 with a list.
         entries = found[self.stream.encode()] if isinstance(found, dict) else found[0][1]
         while isinstance(entries[0], list):
@@ -252,6 +253,9 @@ class RedisPyConsumer(RedisPy):
         ((entry, fields),) = entries
         self._client.xack(self.stream, "g", entry)
         return RECEIVED if (fields or {}).get(b"marker") == marker.encode() else f"{RECEIVED}, another body"
+
+    def prepare(self):
+        self.direct.group(self.stream)
 
     def before(self, marker):
         self.direct.offer(self.stream, marker)

@@ -42,15 +42,20 @@ class Client:
     facts: tuple[Facts, ...] = ()
     errors: tuple[type[BaseException], ...] = (OSError,)
 
-    def __init__(self, address, marker):
+    def __init__(self, address, marker, shared=""):
+        """``marker`` is this client's alone; publishers that look at one fault share what they publish to."""
         self.address, self.marker = address, marker
+        self.own = marker if self.consumes else shared or marker
 
     def words(self):
         """Give the words that an example may use for what is the client's own at its callee."""
         return {}
 
+    def prepare(self):
+        """Make what the client works with, past the link, before there is a fault."""
+
     def before(self, marker):
-        """Prepare what a call needs, past the link."""
+        """Offer what a call is to receive, past the link."""
 
     def call(self, marker):
         try:

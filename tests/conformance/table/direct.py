@@ -16,17 +16,24 @@ class DirectRabbit:
     def __init__(self, address):
         self._address, self._loop = f"amqp://guest:guest@{address}/", Loop()
 
-    def queue(self, name, exchange, marker=None):
-        """Declare a queue with an exchange of its own, and put a message into it."""
+    def queue(self, name, exchange):
+        """Declare a queue with an exchange of its own."""
+
+        async def story(channel):
+            queue = await channel.declare_queue(name, durable=True)
+            await queue.bind(await channel.declare_exchange(exchange, durable=True), KEY)
+
+        self._with(story)
+
+    def offer(self, name, marker):
+        """Put a message into a queue; raise where there is none."""
 
         async def story(channel):
             import aio_pika
 
-            queue = await channel.declare_queue(name, durable=True)
-            await queue.bind(await channel.declare_exchange(exchange, durable=True), KEY)
-            if marker is not None:
-                durable = aio_pika.DeliveryMode.PERSISTENT
-                await channel.default_exchange.publish(aio_pika.Message(marker.encode(), delivery_mode=durable), name)
+            await channel.declare_queue(name, passive=True)
+            durable = aio_pika.DeliveryMode.PERSISTENT
+            await channel.default_exchange.publish(aio_pika.Message(marker.encode(), delivery_mode=durable), name)
 
         self._with(story)
 
@@ -157,7 +164,9 @@ class DirectRedis:
 
         host, _, port = address.rpartition(":")
         once = Retry(NoBackoff(), 0)
-        self._redis = redis.Redis(host, int(port), socket_timeout=START_S, decode_responses=True, retry=once)
+        self._redis = redis.Redis(
+            host, int(port), socket_timeout=START_S, retry=once, decode_responses=True, encoding_errors="replace"
+        )
 
     def added(self, stream, markers):
         """Count, by marker, the entries of a stream."""
@@ -165,12 +174,12 @@ class DirectRedis:
         self._redis.delete(stream)
         return {marker: found[marker] for marker in markers}
 
+    def group(self, stream):
+        """Make a stream with a group."""
+        self._redis.xgroup_create(stream, "g", "0", mkstream=True)
+
     def offer(self, stream, marker):
         """Add an entry for the group."""
-        import redis
-
-        with contextlib.suppress(redis.ResponseError):
-            self._redis.xgroup_create(stream, "g", "0", mkstream=True)
         self._redis.xadd(stream, {"marker": marker})
 
     def acknowledged(self, stream, markers):

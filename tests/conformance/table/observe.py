@@ -194,13 +194,14 @@ class Look:
         self._address = lane.address(kind)
         self._ends = ends
         name = f"{os.getpid()}-{next(_numbers)}"
-        self._clients = {which: self._make(f"{name}-{which}") for which in ("open", "new")}
+        self._clients = {which: self._make(f"{name}-{which}", name) for which in ("open", "new")}
         self._saw: dict[str, str] = {}
         self._offered: set[str] = set()
 
-    def _make(self, marker):
-        client = self._kind(self._address, marker)
+    def _make(self, marker, shared):
+        client = self._kind(self._address, marker, shared)
         client.direct = self._stack.direct.get(client.node)
+        client.prepare()
         client.open()
         self._ends.callback(client.close)
         return client
@@ -231,10 +232,13 @@ class Look:
 
     def cell(self, more=""):
         """Give what was seen, with ``more`` to say behind it, and what was done by now."""
-        done = {}
-        for which, client in self._clients.items():
-            count = self._stack.done(client, [client.marker])[client.marker]
-            done[which] = _times(0 if client.consumes and client.marker not in self._offered else count)
+        clients = list(self._clients.values())
+        if self._kind.consumes:
+            count = {one.marker: self._stack.done(one, [one.marker])[one.marker] for one in clients}
+            count.update((one.marker, 0) for one in clients if one.marker not in self._offered)
+        else:
+            count = self._stack.done(self.first, [one.marker for one in clients])
+        done = {which: _times(count[client.marker]) for which, client in self._clients.items()}
         return Cell(self._saw["open"] + more, done["open"], self._saw["new"] + more, done["new"])
 
     def _before(self, client, marker):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.conformance.table import page
-from tests.conformance.table.observe import Cell, tasks
+from tests.conformance.table.observe import Cell, Key, tasks
 from tests.conformance.table.stack import ROOT
 
 AGAIN = "run `make conformance`, read what it prints, and commit docs/faults.md"
@@ -48,9 +48,11 @@ def test_refused_is_refused_for_new_connections_and_reset_for_open_ones(seen):
 
 
 def test_reset_is_reset_for_open_connections_too(seen):
-    for fault, example in (("Reset", "Reset()"), ("ResetConnections", "ResetConnections()")):
-        found = of(seen, fault)[example, "a bare socket"]
-        assert found == Cell("`ConnectionResetError`", "no", "`ConnectionResetError`", "no")
+    for fault in ("ResetConnections", "ResetPeer"):
+        found = seen[Key(fault, f"{fault}()", "wire", "a bare socket")]
+        assert (found.open, found.new) == ("`ConnectionResetError`", "`ConnectionResetError`")
+    # On plain TCP a request is a connection's first bytes, so that an open one has none to come.
+    assert of(seen, "Reset")["Reset()", "a bare socket"].new == "`ConnectionResetError`"
 
 
 def test_a_lost_answer_is_work_done_exactly_once_and_no_answer(seen):
