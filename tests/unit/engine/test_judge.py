@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pytest_chaos.engine.judge import judge
 from pytest_chaos.model.attempt import Attempt
-from pytest_chaos.model.history import FaultRecord, History
+from pytest_chaos.model.history import FaultRecord, History, NodeEvent
 from pytest_chaos.model.verdict import RuleOutcome, RuleResult, Verdict
 
 
@@ -104,3 +104,23 @@ def test_a_crashing_checker_is_never_a_pass_and_never_a_violation() -> None:
     judged = judge(_history(), named=[_Crashes()])
     assert judged.decision == "inconclusive"
     assert "RuntimeError: boom" in judged.missing[0]
+
+
+def test_where_a_part_of_the_harness_died_nobody_has_failed_and_nothing_is_decided() -> None:
+    died = NodeEvent(id="n1", node="+wire", event="exited", at_ns=5 * 10**8, detail="wire died (ended by SIGKILL)")
+    other = NodeEvent(id="n2", node="orders", event="exited", at_ns=1, detail="exit code 1")
+    history = dataclasses.replace(_history(), node_events=(other, died))
+    judgement = judge(history, named=[_Says(outcomes=(FAIL, ("R2", "PASS")))])
+    assert judgement.decision == "inconclusive"
+    assert judgement.failures == ()
+    assert judgement.missing[0].startswith("0.500 s into the test wire died (ended by SIGKILL): what was seen then")
+    of_the_system = dataclasses.replace(_history(), node_events=(other,))
+    assert judge(of_the_system, named=[_Says(outcomes=(FAIL,))]).decision == "violated"
+
+
+def test_a_toxic_that_a_test_set_by_itself_is_unproved() -> None:
+    fault = dataclasses.replace(_fault(0), kind="toxic latency", engine="toxiproxy-python", params={"latency": "9"})
+    judgement = judge(_history(fault), named=[_Says(outcomes=(PASS,))])
+    assert judgement.decision == "inconclusive"
+    (said,) = judgement.missing
+    assert said.startswith("the toxic latency on a -> b (latency=9), set through the toxiproxy fixture, is unproved")

@@ -43,6 +43,8 @@ class Deed:
         how = self._ways.get(way, "works")
         if how == "hangs":
             await asyncio.Event().wait()
+        if how == "breaks":
+            raise KeyError("no such key")
         if how == "fails":
             raise FaultError("it will not") if way == "apply" else UndoError("it stays")
         return f"{way} proved"
@@ -113,3 +115,49 @@ def test_what_no_means_can_undo_is_dirty_and_the_rest_is_undone_all_the_same(tmp
     asyncio.run(work())
     assert done[-1] == "undo a"
     assert states(tmp_path / "l")[-2:] == [("b", "failed"), ("a", "undone")]
+
+
+def test_whatever_breaks_in_an_undo_counts_as_its_failure(tmp_path: Path) -> None:
+    async def work() -> None:
+        ledger = Ledger(tmp_path / "l")
+        await ledger.apply("s", "t", Deed("a", [], undo="breaks", escalate="breaks"))
+        (record,) = await ledger.undo_all(schedule="s")
+        assert (record.ok, record.error) == (False, "undo: 'no such key'; escalate: 'no such key'")
+        assert ledger.dirty == [f"a: {record.error}"]
+
+    asyncio.run(work())
+
+
+def test_an_undo_is_proved_by_a_look_through_its_links_and_escalated_without(tmp_path: Path) -> None:
+    done: list[str] = []
+    looks: list[str] = []
+
+    async def probe(link: str) -> str:
+        looks.append(link)
+        if len(looks) == 1:
+            raise UndoError(f"nothing gets through {link}")
+        return f"something got through {link}"
+
+    async def work() -> None:
+        ledger = Ledger(tmp_path / "l", probe)
+        await ledger.apply("s", "t", Deed("a", done))
+        (record,) = await ledger.undo_all(schedule="s")
+        assert record.proof == "escalate proved; something got through link of a"
+        assert record.error == "undo: nothing gets through link of a"
+
+    asyncio.run(work())
+    assert done == ["apply a", "undo a", "escalate a"]
+
+
+def test_only_a_fault_of_a_link_keeps_the_stack_from_being_used(tmp_path: Path) -> None:
+    async def work() -> None:
+        ledger = Ledger(tmp_path / "l")
+        for name, engine in (("node", "runtime"), ("rule", "wire")):
+            deed = Deed(name, [], undo="fails", escalate="fails")
+            deed.engine = engine  # type: ignore[assignment]
+            await ledger.apply("s", "t", deed)
+        await ledger.undo_all(schedule="s")
+        assert [dirt.partition(":")[0] for dirt in ledger.dirty] == ["rule", "node"]
+        assert [dirt.partition(":")[0] for dirt in ledger.stuck] == ["rule"]
+
+    asyncio.run(work())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +49,13 @@ def test_a_record_reads_as_the_models_attempt(tmp_path):
     (attempt,) = read(tmp_path / "s", 0, end).attempts
     assert (attempt.grpc_status, attempt.faults, attempt.status) == (0, ("f1",), None)
     assert attempt.request_headers == record.request_headers
+
+
+@pytest.mark.parametrize(("there", "stays"), [(b'{"k":"h"}\n{"k":"to', 10), (b'{"k":"to', 0), (b"x" * 200_000, 0)])
+def test_a_line_that_a_killed_wire_has_torn_is_cut_off(tmp_path, there, stays):
+    (tmp_path / "s").write_bytes(there)
+    spool = Spool(tmp_path / "s")
+    spool.add({"k": "h"})
+    assert spool.flush() == stays + 10
+    assert (tmp_path / "s").read_bytes() == there[:stays] + b'{"k":"h"}\n'
+    spool.close()
