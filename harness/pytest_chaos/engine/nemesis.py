@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.engine.clock import now_ns
 from pytest_chaos.errors import FaultError
-from pytest_chaos.model.fault import ByteFault, Fault, Installed, NodeAction, Schedule, WireRule
+from pytest_chaos.model.fault import BrokerAction, ByteFault, Fault, Installed, NodeAction, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
-from pytest_chaos.model.topology import Topology
+from pytest_chaos.model.topology import Broker, Topology
 
 if TYPE_CHECKING:
     from pytest_chaos.keeper.client import KeeperClient
@@ -71,6 +71,7 @@ class Nemesis:
             rules=tuple(action for action in actions if isinstance(action, WireRule)),
             toxics=tuple(action for action in actions if isinstance(action, ByteFault)),
             nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
+            brokers=tuple(action for action in actions if isinstance(action, BrokerAction)),
         )
 
     def _check_target(self, fault: Fault) -> None:
@@ -80,8 +81,16 @@ class Nemesis:
         for action in fault.actions("f0"):
             if isinstance(action, NodeAction):
                 self._topology.node(action.node)
+            elif isinstance(action, BrokerAction):
+                self._check_broker(fault, action.broker)
             else:
                 self._topology.link(action.link)
+
+    def _check_broker(self, fault: Fault, name: str) -> None:
+        if not isinstance(self._topology.node(name), Broker):
+            brokers = ", ".join(node.name for node in self._topology.nodes if isinstance(node, Broker)) or "none"
+            msg = f"{type(fault).__name__}: broker={name!r}: is no broker; the topology has: {brokers}"
+            raise FaultError(msg)
 
 
 def _params(fault: Fault) -> dict[str, str]:

@@ -47,7 +47,7 @@ class Built:
         self.traffic = SpoolTraffic(home.attempts_spool, lambda: self.mesh.call("mark"))
         toxics = Toxics(home, runtime, self._launcher.pool, self._launcher.toxiproxy, self.traffic.between, on_death)
         self.stack = Stack(home, runtime, self.mesh, self._launcher, toxics)
-        self.desk = Desk(self.ledger, self.mesh, self.stack, toxics.step)
+        self.desk = Desk(self.ledger, self.mesh, self.stack, toxics.step, self.stack)
         self._prints: dict[str, str] = {}
 
     def fits(self, spec: StackSpec) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.injectors.base import Engine, Seen, Step
+from pytest_chaos.injectors.broker import Brokers, BrokerStep
 from pytest_chaos.injectors.lifecycle import LifecycleStep, Nodes
 from pytest_chaos.injectors.wire import WireControl, WireStep
 from pytest_chaos.keeper.ledger import Ledger
@@ -38,10 +39,11 @@ class InForce:
 class Desk:
     """Where faults are handed in and lifted."""
 
-    def __init__(self, ledger: Ledger, wire: WireControl, nodes: Nodes, toxic: MakeToxic) -> None:
+    def __init__(self, ledger: Ledger, wire: WireControl, nodes: Nodes, toxic: MakeToxic, brokers: Brokers) -> None:
         self._ledger = ledger
         self._wire = wire
         self._nodes = nodes
+        self._brokers = brokers
         self._toxic = toxic
         self._schedules: dict[str, InForce] = {}
         self._firing: set[asyncio.Task[None]] = set()
@@ -111,7 +113,7 @@ class Desk:
     # ---------------------------------------------------------------------------------------------------------------
 
     def _steps(self, schedule: Schedule) -> list[Step]:
-        """Order the steps: those that wait for a point, toxics, all wire rules as one, what happens to nodes now."""
+        """Order the steps: those that wait for a point, toxics, all wire rules as one, nodes now, brokers last."""
         nodes = [LifecycleStep(self._nodes, action) for fault in schedule.faults for action in fault.nodes]
         made = [self._toxic(toxic) for fault in schedule.faults for toxic in fault.toxics]
         rules = tuple(rule for fault in schedule.faults for rule in fault.rules)
@@ -120,7 +122,8 @@ class Desk:
         steps += [one for one in made if not isinstance(one, WireRule)]
         if rules:
             steps.append(WireStep(self._wire, schedule.id, schedule.owner, rules))
-        return steps + [step for step in nodes if not step.point]
+        steps += [step for step in nodes if not step.point]
+        return steps + [BrokerStep(self._brokers, action) for fault in schedule.faults for action in fault.brokers]
 
     async def _lift(self, one: InForce) -> list[UndoRecord]:
         async with one.lifting:
@@ -165,7 +168,8 @@ class Desk:
 def _engine(fault: str, steps: list[Step]) -> Engine:
     """Say which engine decides whether a fault has hit: a node's own lifecycle before the point that leads to it."""
     engines = {step.engine for step in steps if fault in step.faults}
-    return "runtime" if "runtime" in engines else "toxiproxy" if "toxiproxy" in engines else "wire"
+    order: tuple[Engine, ...] = ("broker", "runtime", "toxiproxy")
+    return next((engine for engine in order if engine in engines), "wire")
 
 
 def _with(record: FaultRecord, seen: list[tuple[Engine, Seen]], lifted_ns: int | None) -> FaultRecord:

@@ -195,17 +195,34 @@ class ByteFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeAction:
-    """A lifecycle action: kill (SIGKILL), stop (SIGTERM), pause (SIGSTOP), restart; undo is start or resume."""
+    """A lifecycle action: kill (SIGKILL), stop (SIGTERM), pause (SIGSTOP), restart; undo is start or resume.
+
+    ``wipe``, for brokers: killed, its data removed, started.
+    """
 
     id: str
     fault: str
     node: str
-    verb: Literal["kill", "stop", "pause", "restart"]
+    verb: Literal["kill", "stop", "pause", "restart", "wipe"]
     at_point: str = ""
     restart_after_s: float | None = None
 
 
-Action = WireRule | ByteFault | NodeAction
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAction:
+    """Something that a broker itself is made to do: ``verb`` with ``params``, carried out by the broker's own package.
+
+    ``params`` are plain values that travel as JSON; bytes are base64 text.
+    """
+
+    id: str
+    fault: str
+    broker: str
+    verb: Literal["poison", "unbind", "rebalance", "redeliver", "fill"]
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+Action = WireRule | ByteFault | NodeAction | BrokerAction
 
 
 class Fault(Protocol):
@@ -230,6 +247,7 @@ class Installed:
     rules: tuple[WireRule, ...] = ()
     toxics: tuple[ByteFault, ...] = ()
     nodes: tuple[NodeAction, ...] = ()
+    brokers: tuple[BrokerAction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_chaos.errors import FaultError
 from pytest_chaos.faults import Between, alternatives, catalogue, hints
 from pytest_chaos.model.fault import (
+    BrokerAction,
     ByteFault,
     Fault,
     Installed,
@@ -99,6 +100,7 @@ def _value(name: str, hint: Any, links: tuple[str, ...], nodes: tuple[str, ...])
     known: dict[str, st.SearchStrategy[Any]] = {
         "link": st.sampled_from(links),
         "node": st.sampled_from(nodes),
+        "broker": st.sampled_from(nodes),
         "operation": _OPERATIONS,
         "headers": st.dictionaries(_TOKEN, _TEXT, max_size=2),
     }
@@ -153,4 +155,5 @@ def installed(fault: Fault, fault_id: str) -> Installed:
         rules=tuple(action for action in actions if isinstance(action, WireRule)),
         toxics=tuple(action for action in actions if isinstance(action, ByteFault)),
         nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
+        brokers=tuple(action for action in actions if isinstance(action, BrokerAction)),
     )

@@ -12,14 +12,13 @@ from typing import Any, Literal, TypeVar
 
 from pytest_chaos.brokers._marks import body_text, correlation, lower, marker, text
 from pytest_chaos.brokers.base import LoopThread
-from pytest_chaos.brokers.rabbitmq.queues import Queues
+from pytest_chaos.brokers.rabbitmq.queues import OWN, Queues
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.message import Message
 
 T = TypeVar("T")
 _CALL_S = 5.0
 _RETRY_S = 0.1
-_OWN = "pytest-chaos.observer."
 _FIREHOSE = "amq.rabbitmq.trace"
 _QUEUE_LIFE_MS = 600_000
 
@@ -55,7 +54,7 @@ class RabbitObserver:
         self._exchanges = exchanges
         self._dead = dead_letter_queues
         self._pointer = marker
-        self._own = f"{_OWN}{os.getpid()}.{time.monotonic_ns()}"
+        self._own = f"{OWN}{os.getpid()}.{time.monotonic_ns()}"
         self._thread: LoopThread | None = None
         self._connection: Any = None
         self._seen: list[Message] = []
@@ -78,7 +77,7 @@ class RabbitObserver:
         return {
             f"queue {name}": waiting.ready + waiting.unacked
             for name, waiting in found.items()
-            if not name.startswith(_OWN) and name not in self._dead
+            if not name.startswith(OWN) and name not in self._dead
         }
 
     def close(self) -> None:
@@ -139,14 +138,14 @@ class RabbitObserver:
             await arrived
 
     async def _take(self, incoming: Any) -> None:
-        if incoming.message_id is not None and incoming.message_id.startswith(_OWN):
+        if incoming.message_id is not None and incoming.message_id.startswith(OWN):
             if incoming.message_id == self._token and not self._awaited.done():
                 self._awaited.set_result(None)
             return
         told = dict(incoming.headers)
         properties = told.get("properties") or {}
         key = text((told.get("routing_keys") or [""])[0])
-        if key.startswith(_OWN):
+        if key.startswith(OWN):
             return
         self._seen.append(
             self._message(
