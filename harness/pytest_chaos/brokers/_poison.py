@@ -54,20 +54,20 @@ class Poison:
                 self._publisher.publish(channel, body, key=key, headers=headers, timeout_s=_CONFIRM_S)
             except PublishError as wrong:
                 kind = FaultError if wrong.certain else ChaosError
-                raise kind(f"the poison was not taken: {wrong}") from wrong
+                raise kind(f"PoisonMessage: channel={self._params['channel']!r}: not taken: {wrong}") from wrong
             self._times.append(time.monotonic_ns())
 
     def undo(self) -> str:
         """Take nothing back: a message is its consumers' once it is published."""
         count = len(self._times)
-        return f"{self._name}: nothing to take back: the {count} poison messages are their consumers' to settle"
+        return f"{self._name}: nothing to take back: what was published ({count}) is its consumers' to settle"
 
     def toll(self) -> Toll:
         """Count what the broker confirmed."""
         if not self._times:
             return Toll()
         channel = " ".join(filter(None, self._to))
-        proof = f"{self._name} confirmed {len(self._times)} poison messages on {channel}"
+        proof = f"{self._name} confirmed poison on {channel}: {len(self._times)}"
         return Toll(hits=len(self._times), first_ns=self._times[0], last_ns=self._times[-1], proof=proof)
 
     def close(self) -> None:

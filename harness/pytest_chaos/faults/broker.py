@@ -61,8 +61,9 @@ class PoisonMessage(_AtBroker):
         """Check the fields."""
         _AtBroker.__post_init__(self)
         self._named("channel")
-        if not isinstance(self.message, (bytes, str, type(None))):
-            msg = f"PoisonMessage: message={self.message!r:.80}: must be bytes or a string"
+        message: Any = self.message
+        if not isinstance(message, (bytes, str, type(None))):
+            msg = f"PoisonMessage: message={message!r:.80}: must be bytes or a string"
             raise FaultError(msg)
 
     def actions(self, fault_id: str) -> tuple[Action, ...]:
@@ -135,7 +136,7 @@ class Redeliver(_AtBroker):
     RabbitMQ (``channel`` a queue): as soon as ``count`` messages are in their consumers' hands, the broker closes these
     consumers' connections; what was unacknowledged comes again, and each such delivery is a hit. Kafka (a topic) and
     Redis (a stream): ``group`` is set back by up to ``count`` records (a partition) or entries, acknowledged or not;
-    hits are those that it got past again. If it has not by the time that the fault is lifted, it is put back where it was.
+    hits are those that it got past again. Where it has not when the fault is lifted, it is put back.
     """
 
     channel: str

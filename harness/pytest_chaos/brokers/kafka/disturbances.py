@@ -15,10 +15,12 @@ from pytest_chaos.errors import ChaosError, FaultError
 
 T = TypeVar("T")
 _CALL_S = 4.0
+_APPLY_S = JOIN_S + 8.0
+_UNDO_S = 8.0
 _ELSEWHERE = {
-    "unbind": "its topics have no routes; Refuse, Reset or Hold 'Produce TOPIC' on the publisher's link keep records away",
-    "fill": "it has no answer that says so: with a full disk it ends, which is Kill; Hold 'Produce **' on a link makes "
-    "publishers wait, Reset fails them",
+    "unbind": "its topics have no routes; Refuse its link, or Reset or Hold 'Produce TOPIC', to keep records away",
+    "fill": "it has no answer that says so: with a full disk it ends, which is Kill; a Hold of 'Produce **' on a link "
+    "makes publishers wait, a Reset fails them",
 }
 
 
@@ -65,12 +67,12 @@ class Cluster:
             raise FaultError(msg)
 
     def with_group(
-        self, group: str, work: Callable[[Members], Coroutine[Any, Any, T]], *, timeout_s: float = _CALL_S
+        self, fault: str, group: str, work: Callable[[Members], Coroutine[Any, Any, T]], *, timeout_s: float = _CALL_S
     ) -> T:
-        """Connect, do it, disconnect."""
+        """Connect, do it, disconnect; ``fault`` is named in refusals."""
 
         async def do() -> T:
-            members = Members(self._direct, group)
+            members = Members(self._direct, group, fault)
             try:
                 await members.start()
                 return await work(members)
@@ -120,7 +122,7 @@ class Rebalanced:
         """Do it as often as asked, each time until the group is stable again."""
         each = self._come_and_go if self._how == "join" else self._evict_all
         for _ in range(self._rounds):
-            self._cluster.with_group(self._group, each, timeout_s=2 * JOIN_S)
+            self._cluster.with_group("ForceRebalance", self._group, each, timeout_s=_APPLY_S)
 
     def undo(self) -> str:
         """Have no member of ours in the group; the proof is who is in it."""
@@ -134,7 +136,7 @@ class Rebalanced:
                 found = await members.look()
             return found
 
-        found = self._cluster.with_group(self._group, out)
+        found = self._cluster.with_group("ForceRebalance", self._group, out)
         if self._own in found.members:
             msg = f"group {self._group}: our member {self._own} is still in it"
             raise ChaosError(msg)
@@ -154,11 +156,14 @@ class Rebalanced:
 
     async def _come_and_go(self, members: Members) -> None:
         self._others = (await members.settled()).members
-        _, self._own = await members.join((await members.look()).protocol or "range")
+        await members.join((await members.look()).protocol, self._note)
         self._times.append(time.monotonic_ns())
         await members.evict(self._own)
         await members.until(lambda one: one.state == "Stable" and self._own not in one.members, "stable without us")
         self._times.append(time.monotonic_ns())
+
+    def _note(self, member: str) -> None:
+        self._own = member
 
     async def _evict_all(self, members: Members) -> None:
         before = (await members.settled()).members
@@ -188,23 +193,28 @@ class SetBack:
         self._back: dict[Place, int] = {}
         self._at_ns: int | None = None
         self._final: int | None = None
+        self._own = ""
 
     def apply(self) -> None:
         """Set it back; raise FaultError when it has committed nothing on the topic."""
-        self._cluster.with_group(self._group, self._set_back, timeout_s=2 * JOIN_S)
+        self._cluster.with_group("Redeliver", self._group, self._set_back, timeout_s=_APPLY_S)
 
     def undo(self) -> str:
         """Put the offsets forward where the group has not got past them by itself."""
         if not self._back:
             return f"group {self._group}: nothing was changed"
-        self._final = self._passed(now := self._now())
-        behind = {place: offset for place, offset in self._were.items() if now.get(place, offset) < offset}
+        now = self._now()
+        if self._final is None:
+            self._final = self._passed(now)
+        behind = self._behind(now)
         if behind:
-            self._cluster.with_group(self._group, lambda members: _commit(members, behind), timeout_s=2 * JOIN_S)
+            self._cluster.with_group(
+                "Redeliver", self._group, lambda members: self._commit(members, behind), timeout_s=_UNDO_S
+            )
             now = self._now()
-        still = [f"{topic}/{number}" for (topic, number), offset in self._were.items() if now.get((topic, number), offset) < offset]
-        if still:
-            msg = f"group {self._group}: it is still behind where it was on {', '.join(still)}"
+        if still := self._behind(now):
+            where = ", ".join(f"{topic}/{number}" for topic, number in still)
+            msg = f"group {self._group}: it is still behind where it was on {where}"
             raise ChaosError(msg)
         how = f"put there again on {len(behind)} partitions" if behind else "by itself"
         return f"group {self._group}: it is where it was or further, {how}"
@@ -231,24 +241,31 @@ class SetBack:
             raise FaultError(msg)
         self._were, self._back = {place: were[place] for place in back}, back
         self._at_ns = time.monotonic_ns()
-        await _commit(members, back)
+        await self._commit(members, back)
+
+    async def _commit(self, members: Members, offsets: dict[Place, int]) -> None:
+        found = await members.until(lambda one: one.state in ("Stable", "Empty", "Dead"), "stable")
+        if self._own in found.members:  # left by a call whose time was over
+            await members.evict(self._own)
+            found = await members.until(lambda one: one.state == "Stable" and self._own not in one.members, "stable")
+        if not found.members:
+            await members.commit(-1, "", offsets)
+            return
+        generation = await members.join(found.protocol, self._note)
+        try:
+            await members.commit(generation, self._own, offsets)
+        finally:
+            await members.evict(self._own)
+
+    def _note(self, member: str) -> None:
+        self._own = member
 
     def _now(self) -> dict[Place, int]:
-        return self._cluster.with_group(self._group, lambda members: members.committed())
+        return self._cluster.with_group("Redeliver", self._group, Members.committed)
+
+    def _behind(self, now: Mapping[Place, int]) -> dict[Place, int]:
+        # A topic or a group that is gone has no place to be put back to.
+        return {place: offset for place, offset in self._were.items() if now.get(place, offset) < offset}
 
     def _passed(self, now: Mapping[Place, int]) -> int:
-        return sum(
-            max(0, min(now.get(place, 0), was) - self._back[place]) for place, was in self._were.items()
-        )
-
-
-async def _commit(members: Members, offsets: dict[Place, int]) -> None:
-    found = await members.until(lambda one: one.state in ("Stable", "Empty", "Dead"), "stable")
-    if not found.members:
-        await members.commit(-1, "", offsets)
-        return
-    generation, member = await members.join(found.protocol)
-    try:
-        await members.commit(generation, member, offsets)
-    finally:
-        await members.evict(member)
+        return sum(max(0, min(now.get(place, 0), was) - self._back[place]) for place, was in self._were.items())

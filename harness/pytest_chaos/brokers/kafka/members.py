@@ -30,13 +30,14 @@ class Group:
 
 
 class Members:
-    """Asks a group's coordinator, beside all links; used from one event loop."""
+    """Asks a group's coordinator, beside all links; used from one event loop. ``fault`` is named in refusals."""
 
-    def __init__(self, direct: str, group: str) -> None:
+    def __init__(self, direct: str, group: str, fault: str) -> None:
         from aiokafka.admin import AIOKafkaAdminClient  # noqa: PLC0415 - an extra
 
         self.admin: Any = AIOKafkaAdminClient(bootstrap_servers=direct, request_timeout_ms=_REQUEST_MS)
         self._group = group
+        self._fault = fault
         self._node = -1
 
     async def start(self) -> None:
@@ -44,7 +45,8 @@ class Members:
         await self.admin.start()
         known = sorted(row[0] for row in await self.admin.list_consumer_groups())
         if self._group not in known:
-            msg = f"group={self._group!r}: there is no such group; there are: {', '.join(known) or 'none'}"
+            found = ", ".join(known) or "none"
+            msg = f"{self._fault}: group={self._group!r}: there is no such group; there are: {found}"
             raise FaultError(msg)
         self._node = await self.admin.find_coordinator(self._group)
 
@@ -72,10 +74,10 @@ class Members:
         """Wait until the group is stable; raise FaultError when nobody is in it."""
         found = await self.until(lambda one: one.state in ("Stable", "Empty", "Dead"), "stable")
         if not found.members:
-            msg = f"group={self._group!r}: it has no members (it is {found.state})"
+            msg = f"{self._fault}: group={self._group!r}: it has no members (it is {found.state})"
             raise FaultError(msg)
         if found.kind != "consumer":
-            msg = f"group={self._group!r}: is of kind {found.kind!r}, and only 'consumer' groups share partitions"
+            msg = f"{self._fault}: group={self._group!r}: is of kind {found.kind!r}; only 'consumer' groups rebalance"
             raise FaultError(msg)
         return found
 
@@ -85,10 +87,11 @@ class Members:
 
         _check(await self._send(LeaveGroupRequest(self._group, member)), "LeaveGroup")
 
-    async def join(self, protocol: str) -> tuple[int, str]:
-        """Join, and take part until the group has settled with us; give its generation and our id.
+    async def join(self, protocol: str, told: Callable[[str], None]) -> int:
+        """Join, and take part until the group has settled with us; give its generation.
 
-        Raises ChaosError when the others do not join as well in time.
+        ``told`` is given our id as soon as there is one: it has to be removed even if the others never join. Raises
+        ChaosError when they do not in time.
         """
         from aiokafka.protocol.group import JoinGroupRequest, ProtocolMetadata, SyncGroupRequest  # noqa: PLC0415
 
@@ -101,18 +104,19 @@ class Members:
             answer = await self._send(ask)
             if answer.error_code == _MEMBER_ID_REQUIRED:
                 member = answer.member_id
+                told(member)
                 continue
             _check(answer, "JoinGroup")
             member, generation = answer.member_id, answer.generation_id
+            told(member)
             if answer.leader_id == member:
-                await self.evict(member)
-                msg = f"group={self._group!r}: its members did not join the rebalance"
+                msg = f"{self._fault}: group={self._group!r}: its members did not join the rebalance"
                 raise ChaosError(msg)
             shared = await self._send(SyncGroupRequest(self._group, generation, member, None, []))
             if shared.error_code == _REBALANCING:
                 continue  # somebody else joined meanwhile
             _check(shared, "SyncGroup")
-            return generation, member
+            return int(generation)
 
     async def commit(self, generation: int, member: str, offsets: dict[Place, int]) -> None:
         """Commit as a member (-1 and the empty string: as nobody, which an empty group allows)."""

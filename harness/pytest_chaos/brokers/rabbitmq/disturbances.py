@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,9 +11,9 @@ from pytest_chaos.brokers.base import Disturbance, Toll
 from pytest_chaos.brokers.rabbitmq.erlang import Erlang, binary, term
 from pytest_chaos.brokers.rabbitmq.firehose import Firehose, plain
 from pytest_chaos.brokers.rabbitmq.publisher import RabbitPublisher
+from pytest_chaos.brokers.rabbitmq.watch import Watch, within
 from pytest_chaos.errors import ChaosError, FaultError
 
-_LOOK_S = 0.02
 _ALARM_S = 4.0
 _ELSEWHERE = {"rebalance": "its consumers share no partitions; Kill one of them, or Redeliver what it has in hand"}
 _EXCHANGE = 'rabbit_misc:r(<<"/">>, exchange, {name})'
@@ -33,10 +32,10 @@ case rabbit_binding:add({binding}, <<"guest">>) of
   Other -> io_lib:format("~0p", [Other])
 end.
 """
-_ALARMS = "[io_lib:format(\"~0p~n\", [A]) || {{resource_limit, disk, _}, _} = A <- rabbit_alarm:get_alarms()]."
-_BLOCKED = '[io_lib:format("~p~n", [P]) || [{pid, P}, {state, blocked}] <- ' + (
-    "rabbit_networking:connection_info_all([pid, state])]."
-)
+_ALARMS = '[io_lib:format("~0p~n", [A]) || {{resource_limit, disk, _}, _} = A <- rabbit_alarm:get_alarms()].'
+_BLOCKED = """
+[io_lib:format("~p~n", [P]) || [{pid, P}, {state, blocked}] <- rabbit_networking:connection_info_all([pid, state])].
+"""
 # One expression, so that what was counted is what is taken back.
 _TAKE_BACK = """
 case rabbit_amqqueue:lookup({queue}) of
@@ -102,8 +101,7 @@ class Unbound:
         self._exchange = str(params["exchange"])
         self._queue, self._key = str(params.get("queue") or ""), params.get("key")
         self._taken: list[str] = []
-        wanted: Callable[[Mapping[str, Any]], bool] = lambda headers: not headers.get("routed_queues")
-        self._firehose = Firehose(name, direct, f"publish.{self._exchange}", wanted)
+        self._firehose = Firehose(name, direct, f"publish.{self._exchange}", _unrouted)
 
     def apply(self) -> None:
         """Note the bindings, then take them away; raise FaultError when there is none."""
@@ -155,7 +153,7 @@ class Full:
         self._node = _Node(name, direct)
         self._before = ""
         self._blocked: dict[str, int] = {}
-        self._watch = _Watch(self._look, f"blocked-{name}")
+        self._watch = Watch(self._look, f"blocked-{name}")
 
     def apply(self) -> None:
         """Note the limit, raise it and wait for the alarm; raise FaultError when there is none."""
@@ -165,7 +163,7 @@ class Full:
             raise FaultError(msg)
         self._before = before
         self._node.ask('rabbit_disk_monitor:set_disk_free_limit(1 bsl 60), "set".')
-        if not _within(_ALARM_S, lambda: self._node.ask(_ALARMS)):
+        if not within(_ALARM_S, lambda: self._node.ask(_ALARMS)):
             msg = f"BrokerFull: {self._node.name} raises no disk alarm: it does not watch its disk here"
             raise FaultError(msg)
         self._watch.start()
@@ -180,7 +178,7 @@ class Full:
             f"L = {limit}, rabbit_disk_monitor:set_disk_free_limit(L), "
             "integer_to_list(rabbit_disk_monitor:get_disk_free_limit())."
         )
-        if not _within(_ALARM_S, lambda: not self._node.ask(_ALARMS)):
+        if not within(_ALARM_S, lambda: not self._node.ask(_ALARMS)):
             msg = f"{self._node.name}: its disk alarm stays"
             raise ChaosError(msg)
         return f"{self._node.name}: its disk alarm is gone, the limit of free disk is {now} bytes again"
@@ -208,14 +206,14 @@ class TakenBack:
         self._node = _Node(name, direct)
         self._queue, self._count = str(params["channel"]), int(params["count"])
         if params.get("group"):
-            msg = f"Redeliver: group={params['group']!r}: {name} is a RabbitMQ, whose queues have no groups; leave it out"
+            msg = f"Redeliver: group={params['group']!r}: {name} is a RabbitMQ, its queues have no groups; leave it out"
             raise FaultError(msg)
         self._expression = _TAKE_BACK.format(queue=_QUEUE.format(name=binary(self._queue)), count=self._count)
         self._closed = ""
         self._firehose = Firehose(
             name, direct, f"deliver.{self._queue}", lambda headers: bool(self._closed and headers.get("redelivered"))
         )
-        self._watch = _Watch(self._look, f"redeliver-{name}")
+        self._watch = Watch(self._look, f"redeliver-{name}")
 
     def apply(self) -> None:
         """Watch for messages in hand; raise FaultError when there is no such queue."""
@@ -253,45 +251,8 @@ class TakenBack:
         return True
 
 
-class _Watch:
-    """Calls ``look`` again and again in a thread of its own, until it says true or is stopped; restarts of the broker
-    are waited out."""
-
-    def __init__(self, look: Callable[[], bool], name: str) -> None:
-        self._look = look
-        self._name = name
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin."""
-        self._stopped.clear()
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, after the look that is under way; safe to call twice."""
-        thread, self._thread = self._thread, None
-        self._stopped.set()
-        if thread is not None:
-            thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(_LOOK_S):
-            try:
-                if self._look():
-                    return
-            except ChaosError:
-                continue
-
-
-def _within(limit_s: float, condition: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_LOOK_S)
-    return True
+def _unrouted(headers: Mapping[str, Any]) -> bool:
+    return not headers.get("routed_queues")
 
 
 def _text(encoded: str) -> str:

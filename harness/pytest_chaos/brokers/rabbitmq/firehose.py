@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import time
@@ -59,10 +60,9 @@ class Firehose:
             return
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
+            gone = (TimeoutError, OSError, RuntimeError, self._library.exceptions.AMQPError)
+            with contextlib.suppress(*gone):
                 thread.call(connection.close(), timeout_s=_CALL_S)
-            except (TimeoutError, OSError, RuntimeError, self._library.exceptions.AMQPError):
-                pass  # it is gone already
         thread.stop()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:

@@ -80,6 +80,11 @@ class RabbitObserver:
             if not name.startswith(OWN) and name not in self._dead
         }
 
+    def lost(self, at_ns: int) -> None:
+        """Take every dead letter that is there for one of this window; what was published is in memory."""
+        del at_ns
+        self._dead_before.clear()
+
     def close(self) -> None:
         """Remove the queue, disconnect and end the thread; safe to call twice."""
         if self._queues is not None:

@@ -66,6 +66,11 @@ class RedisObserver:
         except self._errors:
             return dict.fromkeys(self._declared or ("streams",), -1)
 
+    def lost(self, at_ns: int) -> None:
+        """Take every entry that is there for one of this window."""
+        del at_ns
+        self._since.clear()
+
     def close(self) -> None:
         """Disconnect."""
         self._redis.close()
