@@ -92,6 +92,10 @@ class Observer(Protocol):
         """Count what waits, by channel and group: lag, ready plus unacked, pending; 0 is drained, -1 is unknown."""
         ...
 
+    def hold(self) -> None:
+        """Take in what the broker has of the window: it is about to lose it."""
+        ...
+
     def lost(self, at_ns: int) -> None:
         """Hear that the broker lost its data then: what it holds has begun anew, what was seen before stays seen."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_chaos.engine.clock import now_ns
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 class Nemesis:
     """The faults of one test, from installation to proved undo."""
 
-    def __init__(self, keeper: KeeperClient, topology: Topology, owner: str) -> None:
+    def __init__(
+        self, keeper: KeeperClient, topology: Topology, owner: str, *, before_wipe: Callable[[str], object] = len
+    ) -> None:
         self._keeper = keeper
+        self._before_wipe = before_wipe
         self._topology = topology
         self._owner = owner
         self._numbers = itertools.count(1)
@@ -35,6 +38,8 @@ class Nemesis:
             self._records[fault.id] = FaultRecord(
                 id=fault.id, kind=fault.kind, target=fault.target, params=fault.params, installed_ns=now_ns()
             )
+        for action in (action for fault in installed for action in fault.nodes if action.verb == "wipe"):
+            self._before_wipe(action.node)
         try:
             self._keeper.install(schedule)
         except BaseException:

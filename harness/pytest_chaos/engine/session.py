@@ -132,6 +132,11 @@ class Session:
         self._observers = {}
         self.keeper.close()
 
+    def hold(self, broker: str) -> None:
+        """Have read what a broker holds: it is about to lose it, and what it had confirmed must not be forgotten."""
+        if broker in self._observers:
+            self._observers[broker].hold()
+
     def _tell_losses(self) -> None:
         """Tell the observers of brokers that have lost their data, which nothing at such a broker itself tells."""
         for event in self.keeper.node_events():

@@ -65,6 +65,10 @@ class KafkaObserver:
         except ChaosError:
             return dict.fromkeys(self._declared or ("topics",), -1)
 
+    def hold(self) -> None:
+        """Have everything that was published by now in memory."""
+        self.messages()
+
     def lost(self, at_ns: int) -> None:
         """Follow every topic from its beginning: offsets have begun anew."""
         self._disconnect()

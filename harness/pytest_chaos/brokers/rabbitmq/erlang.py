@@ -30,7 +30,7 @@ Ask = fun(Line) ->
   {ok, Parsed} = erl_parse:parse_exprs(Tokens),
   case rpc:call(Node, erl_eval, exprs, [Parsed, []], 2500) of
     {value, Value, _} -> Say("ok", iolist_to_binary(Value));
-    {badrpc, {'EXIT', Why}} -> Say("error", io_lib:format("~~0p", [Why]));
+    {badrpc, {'EXIT', Why}} -> Say("error", io_lib:format("~0p", [Why]));
     {badrpc, _} -> Say("away", "")
   end
 end,
@@ -83,11 +83,13 @@ class Erlang:
         except (BrokenPipeError, TimeoutError):
             self.close()
             return None
+        if word not in {"ok", "error"}:
+            return None  # the node is away
         text = base64.b64decode(told).decode(errors="replace")
         if word == "error":
             msg = f"RabbitMQ could not do it: {text[:400]}"
             raise ChaosError(msg)
-        return text.splitlines() if word == "ok" else None
+        return text.splitlines()
 
     def close(self) -> None:
         """End the process; safe to call twice."""

@@ -80,6 +80,10 @@ class RabbitObserver:
             if not name.startswith(OWN) and name not in self._dead
         }
 
+    def hold(self) -> None:
+        """Have everything that was published by now in memory."""
+        self.messages()
+
     def lost(self, at_ns: int) -> None:
         """Take every dead letter that is there for one of this window; what was published is in memory."""
         del at_ns

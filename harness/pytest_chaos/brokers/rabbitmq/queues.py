@@ -25,7 +25,8 @@ _LIST = f"""
 """
 _MAKE = """
 {{Name, Durable, AutoDelete, Arguments, Bindings}} = {token},
-{{new, _}} = rabbit_amqqueue:declare(Name, Durable, AutoDelete, Arguments, none, <<"guest">>),
+{{Found, _}} = rabbit_amqqueue:declare(Name, Durable, AutoDelete, Arguments, none, <<"guest">>),
+true = lists:member(Found, [new, existing]),
 [ok = rabbit_binding:add(B, <<"guest">>) || B <- Bindings], "made".
 """
 
