@@ -45,8 +45,7 @@ class Session:
         self.canary.start()
         self.recorder = Recorder(keeper, topology, spans=_span_reader(), completeness=_completeness())
         self._observers: dict[str, Observer] = self._observe()
-        # What happened before nobody here had observed.
-        self._losses = {event.id for event in keeper.node_events() if event.event == "wiped"}
+        self._losses: set[str] = set()
 
     @property
     def journal_path(self) -> Path:

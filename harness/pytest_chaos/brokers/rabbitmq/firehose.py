@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -12,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from pytest_chaos.brokers.base import LoopThread
-from pytest_chaos.brokers.rabbitmq.queues import OWN
+from pytest_chaos.brokers.rabbitmq.queues import OWN, drained
 from pytest_chaos.errors import ChaosError
 
 T = TypeVar("T")
@@ -41,7 +40,6 @@ class Firehose:
         self._own = f"{OWN}count.{os.getpid()}.{next(_numbers)}.{time.monotonic_ns()}"
         self._thread: LoopThread | None = None
         self._connection: Any = None
-        self._token = ""
         self.times: list[int] = []
 
     def open(self) -> None:
@@ -49,7 +47,7 @@ class Firehose:
         self._call(self._open())
 
     def drain(self) -> None:
-        """Return when everything that the broker had for us by now is counted: our own message is behind it."""
+        """Return when everything that the broker had for us by now is counted."""
         if self._connection is not None:
             self._call(self._drain())
 
@@ -82,17 +80,10 @@ class Firehose:
         await queue.consume(self._take, no_ack=True)
 
     async def _drain(self) -> None:
-        self._token = f"{self._own}:{time.monotonic_ns()}"
-        self._arrived = asyncio.get_running_loop().create_future()
-        note = self._library.Message(b"", message_id=self._token)
-        await self._channel.default_exchange.publish(note, routing_key=self._own)
-        await self._arrived
+        await drained(await self._channel.get_underlay_channel(), self._own)
 
     async def _take(self, incoming: Any) -> None:
-        if incoming.message_id and incoming.message_id == self._token:
-            if not self._arrived.done():
-                self._arrived.set_result(None)
-        elif self._wanted(dict(incoming.headers)):
+        if self._wanted(dict(incoming.headers)):
             self.times.append(time.monotonic_ns())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import time
@@ -12,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from pytest_chaos.brokers._marks import body_text, correlation, lower, marker, text
 from pytest_chaos.brokers.base import LoopThread
-from pytest_chaos.brokers.rabbitmq.queues import OWN, Queues
+from pytest_chaos.brokers.rabbitmq.queues import OWN, Queues, drained
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.message import Message
 
@@ -128,29 +127,19 @@ class RabbitObserver:
             return
         # A robust connection comes back after a restart of the broker, with the queue, its bindings and the consumer.
         connection = await self._library.connect_robust(self._url, timeout=_CALL_S, reconnect_interval=_RETRY_S)
-        channel = await connection.channel()
-        self._queue = await channel.declare_queue(self._own, durable=True, arguments={"x-expires": _QUEUE_LIFE_MS})
+        self._channel = await connection.channel()
+        lives = {"x-expires": _QUEUE_LIFE_MS}
+        self._queue = await self._channel.declare_queue(self._own, durable=True, arguments=lives)
         for exchange in self._exchanges or ("#",):
             await self._queue.bind(_FIREHOSE, routing_key=f"publish.{exchange}")
         await self._queue.consume(self._take, no_ack=True)
         self._connection = connection
 
     async def _drain(self) -> None:
-        """Wait until everything that the broker had for us by now has come: our own last message is behind it."""
-        self._number += 1
-        token = f"{self._own}:{self._number}"
-        arrived = self._awaited = asyncio.get_running_loop().create_future()
-        self._token = token
-        async with self._connection.channel() as channel:
-            note = self._library.Message(b"", message_id=token)
-            await channel.default_exchange.publish(note, routing_key=self._own)
-            await arrived
+        """Wait until everything that the broker had for us by now has come."""
+        await drained(await self._channel.get_underlay_channel(), self._own)
 
     async def _take(self, incoming: Any) -> None:
-        if incoming.message_id is not None and incoming.message_id.startswith(OWN):
-            if incoming.message_id == self._token and not self._awaited.done():
-                self._awaited.set_result(None)
-            return
         told = dict(incoming.headers)
         properties = told.get("properties") or {}
         key = text((told.get("routing_keys") or [""])[0])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pytest_chaos.brokers.rabbitmq.erlang import Erlang, term
 from pytest_chaos.errors import ChaosError
 
+_LOOK_S = 0.005
 OWN = "pytest-chaos.observer."
 """How the names of the harness's own queues begin."""
 _COUNT = """
@@ -63,6 +66,18 @@ class Queues:
     def close(self) -> None:
         """End the process behind it; safe to call twice."""
         self._erlang.close()
+
+
+async def drained(channel: Any, queue: str) -> None:
+    """Return when all that the queue held has come to its consumer, which is on this channel (aiormq's).
+
+    Nothing is published for it: a broker with an alarm would not take it, and a connection that publishes is blocked.
+    """
+    while (await channel.queue_declare(queue, passive=True)).message_count:  # noqa: ASYNC110 - the broker's, no event
+        await asyncio.sleep(_LOOK_S)
+    # What the queue has given away stands in the channel's own line by now, before this second question.
+    await channel.queue_declare(queue, passive=True)
+    await asyncio.sleep(0)
 
 
 def keep(erlang: Erlang) -> Callable[[], None]:
