@@ -32,8 +32,10 @@ class _AtBroker:
 
     def _named(self, *names: str) -> None:
         for name in names:
-            if not getattr(self, name).strip():
-                msg = f"{type(self).__name__}: {name}={getattr(self, name)!r}: must name a {name} of {self.broker}"
+            value = getattr(self, name)
+            if not value.strip():
+                article = "an" if name[0] in "aeiou" else "a"
+                msg = f"{type(self).__name__}: {name}={value!r}: must name {article} {name} of {self.broker}"
                 raise FaultError(msg)
 
     def _do(self, fault_id: str, verb: Any, **params: object) -> tuple[Action, ...]:
