@@ -30,7 +30,7 @@ Ask = fun(Line) ->
   {ok, Parsed} = erl_parse:parse_exprs(Tokens),
   case rpc:call(Node, erl_eval, exprs, [Parsed, []], 2500) of
     {value, Value, _} -> Say("ok", iolist_to_binary(Value));
-    {badrpc, {'EXIT', Why}} -> Say("error", io_lib:format("~0p", [Why]));
+    {badrpc, {'EXIT', Why}} -> Say("error", iolist_to_binary(io_lib:format("~0p", [Why])));
     {badrpc, _} -> Say("away", "")
   end
 end,
