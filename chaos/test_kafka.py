@@ -74,6 +74,7 @@ def test_a_commit_whose_connection_breaks_makes_no_second_row(chaos: Chaos) -> N
 @pytest.mark.parametrize("how", ["join", "evict"])
 def test_a_group_that_shares_its_partitions_anew_while_orders_come_loses_nothing(chaos: Chaos, how: str) -> None:
     place(chaos, 1)
+    chaos.settle()
     with chaos.fault(ForceRebalance("events", "analytics", how=how)):
         place(chaos, 2)
     chaos.check(rows("D1", "D3", "D4"))
@@ -81,6 +82,7 @@ def test_a_group_that_shares_its_partitions_anew_while_orders_come_loses_nothing
 
 def test_a_record_that_nobody_can_read_is_parked_and_those_behind_it_are_stored(chaos: Chaos) -> None:
     place(chaos, 1)
+    chaos.settle()
     with chaos.fault(PoisonMessage("events", "orders")):
         place(chaos, 2)
     chaos.check(rows("D1", "D3", "D12"))

@@ -66,6 +66,7 @@ def test_entries_that_are_delivered_again_are_counted_once(chaos: Chaos) -> None
 def test_an_entry_that_nobody_can_read_is_parked_and_those_behind_it_are_counted(chaos: Chaos) -> None:
     users = chaos.client("users")
     assert users.post("/api/users", json=USER).status_code == 201
+    chaos.settle()
     with chaos.fault(PoisonMessage("keys", "user.activity")):
         assert users.post("/api/users", json=USER).status_code == 201
     chaos.check(

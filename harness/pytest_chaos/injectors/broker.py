@@ -13,6 +13,7 @@ from pytest_chaos.injectors.base import Engine, Seen
 from pytest_chaos.model.fault import BrokerAction
 
 T = TypeVar("T")
+_APPLY_S = 30.0
 
 
 class Brokers(Protocol):
@@ -58,8 +59,8 @@ class BrokerStep:
 
     @property
     def undo_timeout_s(self) -> float:
-        """As for a node: an undo may have to wait for a broker that comes back."""
-        return self._brokers.recovery_s(self._act.broker)
+        """As for a node, since a broker may have to come back first; and what was begun has to end before it."""
+        return _APPLY_S + self._brokers.recovery_s(self._act.broker)
 
     async def apply(self) -> None:
         """Do it; raise FaultError when the broker cannot do it as asked."""

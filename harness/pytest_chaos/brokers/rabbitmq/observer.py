@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -136,8 +137,15 @@ class RabbitObserver:
         self._connection = connection
 
     async def _drain(self) -> None:
-        """Wait until everything that the broker had for us by now has come."""
-        await drained(await self._channel.get_underlay_channel(), self._own)
+        """Wait until everything that the broker had for us by now has come, over a restart of the broker if need be."""
+        while True:
+            await self._connection.connected.wait()
+            await self._channel.ready()
+            try:
+                await drained(await self._channel.get_underlay_channel(), self._own)
+                return
+            except (OSError, RuntimeError, self._library.exceptions.AMQPError):
+                await asyncio.sleep(_RETRY_S)  # it is about to come back; the caller's time limit holds
 
     async def _take(self, incoming: Any) -> None:
         told = dict(incoming.headers)

@@ -24,13 +24,15 @@ def make(name: str, direct: str, verb: str, params: Mapping[str, Any]) -> Distur
     """Make what carries ``verb`` out; raise FaultError with what works instead where there is no way."""
     server = Server(name, direct)
     if verb == "poison":
-        where = str(params["channel"])
-        return Poison(
-            name,
-            lambda: RedisPublisher(name, f"redis://{direct}/0"),
-            params,
-            check=lambda: server.has_stream("PoisonMessage", where),
-        )
+
+
+        def check() -> None:
+            try:
+                server.has_stream("PoisonMessage", str(params["channel"]))
+            finally:
+                server.close()
+
+        return Poison(name, lambda: RedisPublisher(name, f"redis://{direct}/0"), params, check=check)
     kinds: dict[str, Callable[[Server, Mapping[str, Any]], Disturbance]] = {"fill": Full, "redeliver": Again}
     if verb not in kinds:
         msg = f"{name} is a Redis: {_ELSEWHERE.get(verb, f'it cannot be made to {verb}')}"
