@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from fixtures.shop import ORDER
-from pytest_chaos import Chaos, ConfirmLost, Delivery, DropConnectionAt, FailFirst, KillAt, Pause
+from pytest_chaos import (
+    Chaos,
+    ConfirmLost,
+    Delivery,
+    DropConnectionAt,
+    FailFirst,
+    ForceRebalance,
+    KillAt,
+    Pause,
+    PoisonMessage,
+    Redeliver,
+)
 
 pytestmark = pytest.mark.chaos(needs=("kafka",))
 
@@ -58,6 +69,32 @@ def test_a_commit_whose_connection_breaks_makes_no_second_row(chaos: Chaos) -> N
         place(chaos, 2)
         chaos.wait_until(lambda: seen(chaos, "OffsetCommit analytics") > 1, what="a commit that breaks, and one more")
     chaos.check(rows("D1", "D3", "D4"))
+
+
+@pytest.mark.parametrize("how", ["join", "evict"])
+def test_a_group_that_shares_its_partitions_anew_while_orders_come_loses_nothing(chaos: Chaos, how: str) -> None:
+    place(chaos, 1)
+    chaos.settle()
+    with chaos.fault(ForceRebalance("events", "analytics", how=how)):
+        place(chaos, 2)
+    chaos.check(rows("D1", "D3", "D4"))
+
+
+def test_a_record_that_nobody_can_read_is_parked_and_those_behind_it_are_stored(chaos: Chaos) -> None:
+    place(chaos, 1)
+    chaos.settle()
+    with chaos.fault(PoisonMessage("events", "orders")):
+        place(chaos, 2)
+    chaos.check(rows("D1", "D3", "D12"))
+    assert any(row.state == "PARKED" for row in chaos.state("analytics", "parked"))
+
+
+def test_records_that_are_delivered_again_are_stored_once(chaos: Chaos) -> None:
+    place(chaos, 2)
+    chaos.settle()
+    with chaos.fault(Redeliver("events", "orders", group="analytics", count=2)):
+        chaos.settle()
+    chaos.check(rows("D1", "D3"))
 
 
 def seen(chaos: Chaos, operation: str) -> int:

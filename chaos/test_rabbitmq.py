@@ -7,7 +7,21 @@ import uuid
 import pytest
 
 from fixtures.shop import USER
-from pytest_chaos import Chaos, ConfirmLost, Delivery, DropConnectionAt, FailFirst, Kill, KillAt
+from pytest_chaos import (
+    BrokerFull,
+    Chaos,
+    ConfirmLost,
+    Delivery,
+    DropConnectionAt,
+    FailFirst,
+    Hold,
+    Kill,
+    KillAt,
+    PoisonMessage,
+    Redeliver,
+    RestartEmpty,
+    Unroutable,
+)
 
 pytestmark = pytest.mark.chaos(needs=("rabbitmq",))
 
@@ -21,6 +35,12 @@ def mails(*rules: str) -> Delivery:
         keys=("user.created",),
         rules=rules,
     )
+
+
+def first_mail(chaos: Chaos) -> None:
+    """See one event through, so that everybody has declared what is his."""
+    assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+    assert chaos.settle() == ()
 
 
 def test_a_consumer_killed_between_effect_and_ack_sends_one_mail(chaos: Chaos) -> None:
@@ -79,6 +99,51 @@ def test_a_consumer_whose_connection_breaks_at_an_ack_sends_one_mail(chaos: Chao
         assert chaos.client("users").post("/api/users", json=USER).status_code == 201
         chaos.wait_until(lambda: _count(chaos, "deliver email.user.created") > 1, what="the message, delivered again")
     chaos.check(mails("D1", "D3"))
+
+
+def test_a_message_that_nobody_can_read_is_put_aside_and_the_next_user_gets_a_mail(chaos: Chaos) -> None:
+    first_mail(chaos)
+    with chaos.fault(PoisonMessage("bus", "email.user.created")):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+    chaos.check(mails("D1", "D3"))
+    dead = [one for one in chaos.history().messages if one.event == "dead"]
+    assert [one.headers.get("x-chaos-poison") for one in dead] == ["1"]
+
+
+def test_an_event_that_no_queue_takes_is_published_until_one_does(chaos: Chaos) -> None:
+    first_mail(chaos)
+    with chaos.fault(Unroutable("bus", "microservices_events")):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(lambda: _count(chaos, "return microservices_events user.created") > 0, what="a returned event")
+    chaos.check(mails("D1"))
+
+
+def test_a_user_is_created_while_the_broker_is_full_and_gets_a_mail_afterwards(chaos: Chaos) -> None:
+    with chaos.fault(BrokerFull("bus")):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(lambda: _blocked(chaos), what="a publisher that is blocked")
+    chaos.check(mails("D1"))
+
+
+def test_a_mail_that_is_being_sent_when_its_event_is_taken_back_is_sent_once(chaos: Chaos) -> None:
+    first_mail(chaos)
+    before = _count(chaos, "deliver email.user.created")
+    with chaos.fault(Redeliver("bus", "email.user.created"), Hold("email -> mailgate", nth=1, for_s=1)):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+        chaos.wait_until(
+            lambda: _count(chaos, "deliver email.user.created") > before + 1, what="the event, delivered again"
+        )
+    chaos.check(mails("D1", "D3"))
+
+
+def test_after_the_broker_has_lost_everything_the_next_user_gets_a_mail(chaos: Chaos) -> None:
+    with chaos.fault(RestartEmpty("bus")):
+        assert chaos.client("users").post("/api/users", json=USER).status_code == 201
+    chaos.check(mails("D1"))
+
+
+def _blocked(chaos: Chaos) -> bool:
+    return any(fault.kind == "BrokerFull" and fault.hits for fault in chaos.history().faults)
 
 
 def _count(chaos: Chaos, operation: str) -> int:

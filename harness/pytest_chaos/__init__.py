@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_chaos.errors import Violation as Violation
     from pytest_chaos.faults.answers import *  # noqa: F403 - a family of faults, whole
     from pytest_chaos.faults.bodies import *  # noqa: F403 - a family of faults, whole
+    from pytest_chaos.faults.broker import *  # noqa: F403 - a family of faults, whole
     from pytest_chaos.faults.bytes import *  # noqa: F403 - a family of faults, whole
     from pytest_chaos.faults.clock import *  # noqa: F403 - a family of faults, whole
     from pytest_chaos.faults.connection import *  # noqa: F403 - a family of faults, whole

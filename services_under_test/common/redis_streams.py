@@ -34,6 +34,8 @@ def connect(url: str) -> Redis:
     return Redis.from_url(
         url,
         decode_responses=True,
+        # An entry that is no UTF-8 is one that cannot be read; it must not break the reading of those behind it.
+        encoding_errors="backslashreplace",
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),

@@ -45,7 +45,7 @@ def test_every_fault_compiles_to_what_wire_takes(name, data):
     again = there_and_back(Schedule(id="s", owner="t", faults=(installed(fault, "f1"),)))
     (one,) = again.faults
     assert one.kind == name
-    assert one.rules or one.toxics or one.nodes
+    assert one.rules or one.toxics or one.nodes or one.brokers
     for rule in one.rules:
         kinds.check(rule, links=LINKS)
 

@@ -35,6 +35,8 @@ class ProcessPlan:
     port; ``tcp`` is the one that readiness and proofs connect to. ``upstreams`` maps each link's name to where wire (or
     Toxiproxy) connects. ``direct`` is what :func:`observer_for` and ``Recipe.version`` are given: never through a link.
     ``daemons`` names processes that leave the process group (and are found by the run's mark in their environment).
+    ``data`` names what in its home holds its data: a restart without data removes these and calls ``prepare`` again,
+    which is given the same ports in the order of ``ports``.
     """
 
     command: tuple[str, ...]
@@ -45,6 +47,7 @@ class ProcessPlan:
     upstreams: dict[str, str]
     direct: str
     daemons: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,14 @@ class Observer(Protocol):
         """Count what waits, by channel and group: lag, ready plus unacked, pending; 0 is drained, -1 is unknown."""
         ...
 
+    def hold(self) -> None:
+        """Take in what the broker has of the window: it is about to lose it."""
+        ...
+
+    def lost(self, at_ns: int) -> None:
+        """Hear that the broker lost its data then: what it holds has begun anew, what was seen before stays seen."""
+        ...
+
     def close(self) -> None:
         """Disconnect and remove what the observer made at the broker; safe to call twice."""
         ...
@@ -109,6 +120,40 @@ class Publisher(Protocol):
 
     def close(self) -> None:
         """Disconnect; safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toll:
+    """What a disturbance did so far: how often, when first and last (monotonic ns), and how that is known."""
+
+    hits: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
+    proof: str = ""
+
+
+class Disturbance(Protocol):
+    """One fault that the broker itself is made to play; its methods block, one at a time, for 5 s at most (apply: 30).
+
+    Asks the broker beside all links. Raises FaultError from ``apply`` when it cannot be done as asked, ChaosError when
+    the broker does not answer.
+    """
+
+    def apply(self) -> None:
+        """Note what is to be put back, then do it; what raises is followed by ``undo``."""
+        ...
+
+    def undo(self) -> str:
+        """Put back what was noted; give the proof, as the broker tells it. Safe to call twice, and without apply."""
+        ...
+
+    def toll(self) -> Toll:
+        """Count what it did; called before and after ``undo``."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect; safe to call twice, and what comes after connects anew."""
         ...
 
 
@@ -147,6 +192,14 @@ class Recipe(Protocol):
 
     def publisher(self, name: str, address: str) -> Publisher:
         """Make a publisher on a link; ``address`` is what :meth:`address` gave for it."""
+        ...
+
+    def disturb(self, name: str, direct: str, verb: str, params: Mapping[str, Any]) -> Disturbance:
+        """Make what carries a :class:`BrokerAction` out; raise FaultError for a verb that this broker has no way to."""
+        ...
+
+    def keep(self, direct: str) -> Callable[[], None]:
+        """Note what the harness's observers have made at the broker; the result makes it anew after a loss of data."""
         ...
 
 

@@ -12,7 +12,7 @@ from pytest_chaos.automata.multiset import balance
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.history import History
-from pytest_chaos.model.message import Effect, Message
+from pytest_chaos.model.message import POISON, Effect, Message
 from pytest_chaos.model.verdict import Verdict
 
 _RULES = ("D1", "D2", "D3", "D4", "D9", "D12")
@@ -29,10 +29,10 @@ class Delivery:
     Decides D1 (none lost, unless dead-lettered), D2 (none made up), D3 (each effect once; ``at-least-once`` allows
     repeats), D4 (in order of publishing per key), D9 (also what was published while ``subscriber`` was down), D12
     (nothing acknowledged or committed without its effect). ``keys`` keeps messages whose key or routing key starts
-    with one of them; ``group`` restricts acknowledgements to a consumer group or queue. ``ordered``: whether messages
-    of one key have an order; unless told, those in a partition have. Needs a disturbance: without a fault that hit
-    or a node that went down nothing is decided (D3 also where one message was published twice). Raises ChaosError on a
-    bad mode.
+    with one of them; what a ``PoisonMessage`` has put there is owed no effect; ``group`` restricts acknowledgements to
+    a consumer group or queue. ``ordered``: whether messages of one key have an order; unless told, those in a partition
+    have. Needs a disturbance: without a fault that hit or a node that went down nothing is decided (D3 also where one
+    message was published twice). Raises ChaosError on a bad mode.
     """
 
     broker: str
@@ -80,7 +80,7 @@ class Delivery:
         return found.verdict()
 
     def _wanted(self, one: Message) -> bool:
-        if self.channel and self.channel != one.channel:
+        if (self.channel and self.channel != one.channel) or POISON in one.headers:
             return False
         return not self.keys or one.key.startswith(self.keys)
 

@@ -47,7 +47,7 @@ class Chaos:
         self._ops = OpLog(identities)
         self.mine = Whom(correlation_prefix=identities.prefix)
         """Whose requests this test's own are: ``AnswerLost(link, whom=chaos.mine)`` leaves other tests alone."""
-        self._nemesis = Nemesis(session.keeper, session.topology, test)
+        self._nemesis = Nemesis(session.keeper, session.topology, test, before_wipe=session.hold)
         self._publishing = Publishing(session, self._ops)
         self._cleanup = ExitStack()
         self._cleanup.callback(self._publishing.close)

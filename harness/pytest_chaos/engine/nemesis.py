@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ from pytest_chaos.engine.clock import now_ns
 from pytest_chaos.engine.front_door import Changes, bound, one_a_process
 from pytest_chaos.errors import FaultError, KeeperError, UndoError
 from pytest_chaos.model import cutting
-from pytest_chaos.model.fault import ByteFault, Cut, Fault, Installed, NodeAction, Schedule, WireRule
+from pytest_chaos.model.fault import BrokerAction, ByteFault, Cut, Fault, Installed, NodeAction, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
-from pytest_chaos.model.topology import Topology
+from pytest_chaos.model.topology import Broker, Topology
 
 if TYPE_CHECKING:
     from pytest_chaos.keeper.client import KeeperClient
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 class Nemesis:
     """The faults of one test, from installation to proved undo."""
 
-    def __init__(self, keeper: KeeperClient, topology: Topology, owner: str) -> None:
+    def __init__(
+        self, keeper: KeeperClient, topology: Topology, owner: str, *, before_wipe: Callable[[str], object] = len
+    ) -> None:
         self._keeper = keeper
+        self._before_wipe = before_wipe
         self._topology = topology
         self._owner = owner
         self._numbers = itertools.count(1)
@@ -46,6 +49,8 @@ class Nemesis:
                 installed_ns=now_ns(),
                 links=fault.links,
             )
+        for action in (action for fault in installed for action in fault.nodes if action.verb == "wipe"):
+            self._before_wipe(action.node)
         try:
             self._keeper.install(schedule)
         except BaseException:
@@ -117,6 +122,7 @@ class Nemesis:
             rules=(*(action for action in actions if isinstance(action, WireRule)), *across),
             toxics=tuple(action for action in actions if isinstance(action, ByteFault)),
             nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
+            brokers=tuple(action for action in actions if isinstance(action, BrokerAction)),
         )
 
     def _check_target(self, fault: Fault) -> None:
@@ -128,11 +134,19 @@ class Nemesis:
                 self._topology.node(action.node)
             elif isinstance(action, Cut):
                 self._across(action)
+            elif isinstance(action, BrokerAction):
+                self._check_broker(fault, action.broker)
             else:
                 self._topology.link(action.link)
 
     def _across(self, cut: Cut) -> tuple[WireRule, ...]:
         return cutting.rules(cut, [node.name for node in self._topology.nodes], self._topology.links)
+
+    def _check_broker(self, fault: Fault, name: str) -> None:
+        if not isinstance(self._topology.node(name), Broker):
+            brokers = ", ".join(node.name for node in self._topology.nodes if isinstance(node, Broker)) or "none"
+            msg = f"{type(fault).__name__}: broker={name!r}: is no broker; the topology has: {brokers}"
+            raise FaultError(msg)
 
 
 def _params(fault: Fault) -> dict[str, str]:

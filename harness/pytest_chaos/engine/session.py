@@ -45,6 +45,7 @@ class Session:
         self.canary.start()
         self.recorder = Recorder(keeper, topology, spans=_span_reader(), completeness=_completeness())
         self._observers: dict[str, Observer] = self._observe()
+        self._losses: set[str] = set()
 
     @property
     def journal_path(self) -> Path:
@@ -102,11 +103,13 @@ class Session:
     def begin_test(self) -> None:
         """Start every observer's window and the canary's."""
         self.canary.reset()
+        self._tell_losses()
         for observer in self._observers.values():
             observer.begin()
 
     def messages(self) -> list[Message]:
         """List what the observers saw since the test began."""
+        self._tell_losses()
         return [message for observer in self._observers.values() for message in observer.messages()]
 
     def backlog(self) -> dict[str, int]:
@@ -127,6 +130,19 @@ class Session:
             observer.close()
         self._observers = {}
         return self.keeper.finish()
+
+    def hold(self, broker: str) -> None:
+        """Have read what a broker holds: it is about to lose it, and what it had confirmed must not be forgotten."""
+        if broker in self._observers:
+            self._observers[broker].hold()
+
+    def _tell_losses(self) -> None:
+        """Tell the observers of brokers that have lost their data, which nothing at such a broker itself tells."""
+        for event in self.keeper.node_events():
+            if event.event == "wiped" and event.id not in self._losses:
+                self._losses.add(event.id)
+                if event.node in self._observers:
+                    self._observers[event.node].lost(event.at_ns)
 
     def _observe(self) -> dict[str, Observer]:
         from pytest_chaos.brokers.base import observer_for  # noqa: PLC0415 - loads client libraries

@@ -66,11 +66,13 @@ def is_link(fault: object, value: object) -> None:
         raise FaultError(msg)
 
 
-def is_node(fault: object, value: object) -> None:
-    """Raise FaultError unless the value reads like a node's name."""
+def is_node(fault: object, value: object, *, name: str = "node") -> None:
+    """Raise FaultError unless the value reads like a node's name; ``name`` is the field's (``node``, ``broker``)."""
     if not isinstance(value, str) or not value or "->" in value or any(letter.isspace() for letter in value):
+        example = "bus" if name == "broker" else "orders"
         msg = (
-            f"{type(fault).__name__}: node={value!r}: must be the name of a node of the topology, for example 'orders'"
+            f"{type(fault).__name__}: {name}={value!r}: must be the name of a {name} of the topology, "
+            f"for example {example!r}"
         )
         raise FaultError(msg)
 
@@ -78,15 +80,16 @@ def is_node(fault: object, value: object) -> None:
 def check_fields(fault: object) -> None:
     """Raise FaultError naming fault, field, value and range where a value does not fit the range in its field's type.
 
-    ``link`` and ``node`` must read like such, flags be true or false, text be text. None passes where it is a type.
+    ``link``, ``node`` and ``broker`` must read like such, flags be true or false, text be text. None passes where it is
+    a type.
     """
     kind: Any = type(fault)
     for name, hint in hints(kind).items():
         value = getattr(fault, name)
         if name == "link":
             is_link(fault, value)
-        elif name == "node":
-            is_node(fault, value)
+        elif name in {"node", "broker"}:
+            is_node(fault, value, name=name)
         elif value is not None or type(None) not in alternatives(hint):
             _check(fault, name, value, hint)
 

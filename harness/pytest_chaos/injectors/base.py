@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Engine = Literal["wire", "toxiproxy", "runtime"]
+Engine = Literal["wire", "toxiproxy", "runtime", "broker"]
 RULE_UNDO_S = 5.0
 
 

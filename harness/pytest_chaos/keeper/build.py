@@ -49,7 +49,7 @@ class Built:
         self.traffic = SpoolTraffic(home.attempts_spool, lambda: self.mesh.call("mark"))
         self.toxics = Toxics(home, runtime, self._launcher.pool, self._launcher.toxiproxy, self.traffic.between, self)
         self.stack = Stack(home, runtime, self.mesh, self._launcher, self.toxics)
-        self.desk = Desk(self.ledger, self.mesh, self.stack, self.toxics.step)
+        self.desk = Desk(self.ledger, self.mesh, self.stack, self.toxics.step, self.stack)
         self._prints: dict[str, str] = {}
 
     def fits(self, spec: StackSpec) -> bool:

@@ -45,6 +45,10 @@ class ContainerLauncher(Launcher):
         plan = self._contained.get(name)
         return dict(plan.ports) if plan is not None else super().ports(name)
 
+    async def wipe(self, node: NodeSpec) -> None:
+        """Remove a broker's container with its files and its volumes; its next start makes a new one."""
+        await self._runtime.wipe(node.name)
+
     async def identity(self, node: NodeSpec) -> str:
         """Give the content of the node's image."""
         if node.kind == "stub":

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.injectors.base import Engine, Seen, Step
+from pytest_chaos.injectors.broker import Brokers, BrokerStep
 from pytest_chaos.injectors.clock import Clocks, SteppedClock
 from pytest_chaos.injectors.lifecycle import LifecycleStep, Nodes
 from pytest_chaos.injectors.starts import CrashLoopStep, SlowStartStep, Starts
@@ -55,10 +56,13 @@ class InForce:
 class Desk:
     """Where faults are handed in and lifted."""
 
-    def __init__(self, ledger: Ledger, wire: WireControl, nodes: AllOfNodes, toxic: MakeToxic) -> None:
+    def __init__(
+        self, ledger: Ledger, wire: WireControl, nodes: AllOfNodes, toxic: MakeToxic, brokers: Brokers
+    ) -> None:
         self._ledger = ledger
         self._wire = wire
         self._nodes = nodes
+        self._brokers = brokers
         self._toxic = toxic
         self._schedules: dict[str, InForce] = {}
         self._firing: set[asyncio.Task[None]] = set()
@@ -144,7 +148,7 @@ class Desk:
     # ---------------------------------------------------------------------------------------------------------------
 
     def _steps(self, schedule: Schedule) -> list[Step]:
-        """Order the steps: what waits for a point or a start, toxics, all wire rules, what happens to nodes now."""
+        """Order the steps: what waits for a point or a start, toxics, all wire rules, nodes now, brokers last."""
         nodes: list[NodeStep] = [
             _OTHER_STEPS.get(action.verb, LifecycleStep)(self._nodes, action)
             for fault in schedule.faults
@@ -157,7 +161,8 @@ class Desk:
         steps += [one for one in made if not isinstance(one, WireRule)]
         if rules:
             steps.append(WireStep(self._wire, schedule.id, schedule.owner, rules))
-        return steps + [step for step in nodes if not step.early]
+        steps += [step for step in nodes if not step.early]
+        return steps + [BrokerStep(self._brokers, action) for fault in schedule.faults for action in fault.brokers]
 
     async def _lift(self, one: InForce) -> list[UndoRecord]:
         async with one.lifting:
@@ -206,7 +211,8 @@ class Desk:
 def _engine(fault: str, steps: list[Step]) -> Engine:
     """Say which engine decides whether a fault has hit: a node's own lifecycle before the point that leads to it."""
     engines = {step.engine for step in steps if fault in step.faults}
-    return "runtime" if "runtime" in engines else "toxiproxy" if "toxiproxy" in engines else "wire"
+    order: tuple[Engine, ...] = ("broker", "runtime", "toxiproxy")
+    return next((engine for engine in order if engine in engines), "wire")
 
 
 def _with(record: FaultRecord, seen: list[tuple[Engine, Seen]], lifted_ns: int | None) -> FaultRecord:

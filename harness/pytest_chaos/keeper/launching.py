@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_chaos.brokers.base import ProcessPlan, recipe_for
+from pytest_chaos.brokers.base import ProcessPlan, TakePort, recipe_for
 from pytest_chaos.errors import StackError
 from pytest_chaos.injectors.toxiproxy import ServerPlan, server_plan
 from pytest_chaos.keeper import wiring
@@ -101,6 +102,14 @@ class Launcher:
         for port in plan.ports.values() if plan is not None else ():
             self.pool.give_back(port)
 
+    async def wipe(self, node: NodeSpec) -> None:
+        """Remove a broker's data; its next start finds what a first one would, on the same ports."""
+        plan = self._plans.pop(node.name, None)
+        if plan is not None:
+            ports = iter(plan.ports.values())
+            await asyncio.to_thread(_remove, [self.data(node) / name for name in plan.data])
+            await self._plan(node, lambda: next(ports, None) or self.pool.take())
+
     def ports(self, name: str) -> dict[str, int]:
         """Give a node's ports by name; empty before its first start."""
         plan = self._plans.get(name)
@@ -132,11 +141,7 @@ class Launcher:
 
     async def _broker(self, node: NodeSpec) -> Launch:
         if node.name not in self._plans:
-            links = {link.name: self.addresses[link.name] for link in self.spec.links if link.callee == node.name}
-            recipe = recipe_for(node.broker)
-            self._plans[node.name] = await asyncio.to_thread(
-                recipe.prepare, node, self.data(node), links, self.environ, self.pool.take
-            )
+            await self._plan(node, self.pool.take)
         plan = self._plans[node.name]
         self.direct[node.name] = plan.direct
         run = NodeRun(
@@ -150,7 +155,21 @@ class Launcher:
         )
         return Launch(run=run, ready=replace(plan.ready), ready_port="tcp", upstreams=dict(plan.upstreams))
 
+    async def _plan(self, node: NodeSpec, take_port: TakePort) -> None:
+        links = {link.name: self.addresses[link.name] for link in self.spec.links if link.callee == node.name}
+        self._plans[node.name] = await asyncio.to_thread(
+            recipe_for(node.broker).prepare, node, self.data(node), links, self.environ, take_port
+        )
+
     def _reach(self, link: str, callee: str) -> str:
         node = self.spec.node(callee)
         address = self.addresses[link]
         return recipe_for(node.broker).address(address) if node.kind == "broker" else address
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -19,7 +19,7 @@ from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.runtimes.base import Exit, NodeRun, Running, Runtime
 
 State = Literal["down", "starting", "ready", "paused", "exited", "missing"]
-EventName = Literal["started", "ready", "killed", "stopped", "paused", "resumed", "exited"]
+EventName = Literal["started", "ready", "killed", "stopped", "paused", "resumed", "exited", "wiped"]
 Tell = Callable[[str, EventName, str], None]
 STOP_GRACE_S = 5.0
 _STARTS = 3
@@ -53,6 +53,9 @@ class Surroundings(Protocol):
 
     async def cut_links(self, node: Node) -> None:
         """Close the links into the node; true when this returns."""
+
+    async def wipe_data(self, node: Node) -> None:
+        """Remove the data of the node, which does not run."""
 
 
 class Node:
@@ -134,6 +137,16 @@ class Node:
             await self._start()
             return await self._prove()
 
+    async def wipe(self, before_links: Callable[[], Awaitable[object]]) -> str:
+        """Kill it, remove its data and start it on the same ports; its links open when ``before_links`` is done."""
+        async with self._busy:
+            self._alive("be wiped")
+            gone = await self._end("killed", grace_s=None)
+            await self._around.wipe_data(self)
+            self._tell(self.name, "wiped", "its data is removed")
+            await self._start(before_links)
+            return f"{gone}; its data is removed; {await self._prove()}"
+
     async def rebuild(self) -> str:
         """Kill whatever is there and start anew; give the proof."""
         async with self._busy:
@@ -179,7 +192,7 @@ class Node:
             self._watch.cancel()
             self._watch = None
 
-    async def _start(self) -> None:
+    async def _start(self, before_links: Callable[[], Awaitable[object]] | None = None) -> None:
         if self.state in ("ready", "missing") or (self.state == "paused" and self.running is not None):
             return
         self.let_go()
@@ -200,6 +213,12 @@ class Node:
                     self._around.forget_ports(self)
                 continue
             self.start_s = loop.time() - began - self._held_s
+            if before_links is not None:
+                try:
+                    await before_links()
+                except BaseException:
+                    await self._end("killed", grace_s=None)
+                    raise
             await self._around.connect_links(self, launch)
             self.state = "ready"
             self._tell(self.name, "ready", f"{self.start_s:.2f} s")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from pytest_chaos.brokers.base import recipe_for
+from pytest_chaos.brokers.base import Disturbance, recipe_for
 from pytest_chaos.errors import ChaosError, PartMissing, StackError
 from pytest_chaos.injectors.clock import Clock
 from pytest_chaos.injectors.starts import Hold
@@ -17,6 +17,7 @@ from pytest_chaos.keeper.launching import Launcher
 from pytest_chaos.keeper.mesh import Mesh
 from pytest_chaos.keeper.node import EventName, Launch, Node
 from pytest_chaos.keeper.toxics import Toxics
+from pytest_chaos.model.fault import BrokerAction
 from pytest_chaos.model.history import NodeEvent
 from pytest_chaos.model.plan import StackSpec
 from pytest_chaos.runtimes.base import Runtime
@@ -106,12 +107,24 @@ class Stack:
         one = self.node(node)
         if verb == "restart":
             return await one.restart()
+        if verb == "wipe":
+            return await self._wipe(one)
         if verb in ("start", "resume"):
             return await one.recover()
         if verb not in ("kill", "stop", "pause"):
-            msg = f"verb {verb!r}: must be kill, stop, pause, resume, start or restart"
+            msg = f"verb {verb!r}: must be kill, stop, pause, resume, start, restart or wipe"
             raise ChaosError(msg)
         return str(await getattr(one, verb)())
+
+    def disturbance(self, action: BrokerAction) -> Disturbance:
+        """Make what carries out something that a broker itself is made to do; raise StackError where it cannot run."""
+        spec = self.node(action.broker).spec
+        direct = self.launcher.direct.get(action.broker)
+        if direct is None or not spec.broker or self.nodes[action.broker].state == "missing":
+            why = self.missing.get(spec.broker, f"it is no broker but a {spec.kind}" if not spec.broker else "")
+            msg = f"{action.broker}: cannot be made to {action.verb}: it does not run here. {why}".rstrip(". ")
+            raise StackError(msg)
+        return recipe_for(spec.broker).disturb(action.broker, direct, action.verb, action.params)
 
     async def recover(self, node: str) -> str:
         """Have a node running; give the proof."""
@@ -195,6 +208,19 @@ class Stack:
         }
 
     # ---------------------------------------------------------------------------------------------------------------
+
+    async def _wipe(self, node: Node) -> str:
+        """Start a broker without its data; what the harness's own observers had there is back before any link opens."""
+        if not node.spec.broker:
+            msg = f"{node.name}: is no broker: only a broker's data can be taken away"
+            raise StackError(msg)
+        direct = self.launcher.direct.get(node.name, "")
+        restore = await asyncio.to_thread(recipe_for(node.spec.broker).keep, direct) if direct else lambda: None
+        return await node.wipe(lambda: asyncio.to_thread(restore))
+
+    async def wipe_data(self, node: Node) -> None:
+        """Remove a node's data; it does not run."""
+        await self.launcher.wipe(node.spec)
 
     async def _start_toxics(self, spec: StackSpec, environ: Mapping[str, str]) -> None:
         self.missing.update(await self._toxics.start(spec, environ, self._progress))

@@ -198,13 +198,13 @@ class NodeAction:
     """A lifecycle action: kill (SIGKILL), stop (SIGTERM), pause (SIGSTOP), restart; undo is start or resume.
 
     ``slow_start`` and ``crash_loop`` are about starts to come, ``step_clock`` about the wall clock; what they need more
-    is in ``params``.
+    is in ``params``. ``wipe``, for brokers: killed, its data removed, started.
     """
 
     id: str
     fault: str
     node: str
-    verb: Literal["kill", "stop", "pause", "restart", "slow_start", "crash_loop", "step_clock"]
+    verb: Literal["kill", "stop", "pause", "restart", "wipe", "slow_start", "crash_loop", "step_clock"]
     at_point: str = ""
     restart_after_s: float | None = None
     params: dict[str, float] = field(default_factory=dict)
@@ -226,7 +226,21 @@ class Cut:
     how: Literal["blackhole", "refuse", "drop"] = "blackhole"
 
 
-Action = WireRule | ByteFault | NodeAction | Cut
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAction:
+    """Something that a broker itself is made to do: ``verb`` with ``params``, carried out by the broker's own package.
+
+    ``params`` are plain values that travel as JSON; bytes are base64 text.
+    """
+
+    id: str
+    fault: str
+    broker: str
+    verb: Literal["poison", "unbind", "rebalance", "redeliver", "fill"]
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+Action = WireRule | ByteFault | NodeAction | Cut | BrokerAction
 
 
 class Fault(Protocol):
@@ -255,6 +269,7 @@ class Installed:
     rules: tuple[WireRule, ...] = ()
     toxics: tuple[ByteFault, ...] = ()
     nodes: tuple[NodeAction, ...] = ()
+    brokers: tuple[BrokerAction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ class FaultRecord:
     kind: str
     target: str
     params: dict[str, str] = field(default_factory=dict)
-    engine: Literal["", "wire", "toxiproxy", "runtime", "toxiproxy-python"] = ""
+    engine: Literal["", "wire", "toxiproxy", "runtime", "broker", "toxiproxy-python"] = ""
     installed_ns: int
     lifted_ns: int | None = None
     hits: int = 0
@@ -46,14 +46,14 @@ class FaultRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEvent:
-    """Something that happened to a node: started, ready, killed, stopped, paused, resumed, exited, restarted.
+    """Something that happened to a node: started, ready, killed, stopped, paused, resumed, exited, wiped (its data).
 
     The harness's own parts (wire, Toxiproxy) are among them, as ``+wire`` and ``+toxiproxy``, when they die.
     """
 
     id: str
     node: str
-    event: Literal["started", "ready", "killed", "stopped", "paused", "resumed", "exited"]
+    event: Literal["started", "ready", "killed", "stopped", "paused", "resumed", "exited", "wiped"]
     at_ns: int
     detail: str = ""
 

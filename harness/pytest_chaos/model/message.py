@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+POISON = "x-chaos-poison"
+"""The header (Redis: field) of a message that a fault put into a channel; no effect is owed for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:

@@ -18,6 +18,7 @@ from pytest_chaos.errors import FaultError, TopologyError
 from pytest_chaos.faults import Between, alternatives, catalogue, hints
 from pytest_chaos.model import cutting
 from pytest_chaos.model.fault import (
+    BrokerAction,
     ByteFault,
     Cut,
     Fault,
@@ -102,6 +103,7 @@ def _value(name: str, hint: Any, links: tuple[str, ...], nodes: tuple[str, ...])
     known: dict[str, st.SearchStrategy[Any]] = {
         "link": st.sampled_from(links),
         "node": st.sampled_from(nodes),
+        "broker": st.sampled_from(nodes),
         "operation": _OPERATIONS,
         "headers": st.dictionaries(_TOKEN, _TEXT, max_size=2),
         "groups": _splits(nodes),
@@ -170,6 +172,7 @@ def installed(
         rules=(*(action for action in actions if isinstance(action, WireRule)), *across),
         toxics=tuple(action for action in actions if isinstance(action, ByteFault)),
         nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
+        brokers=tuple(action for action in actions if isinstance(action, BrokerAction)),
     )
 
 

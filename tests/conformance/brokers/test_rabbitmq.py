@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytest_chaos.brokers.rabbitmq import RabbitMQ
+from pytest_chaos.brokers.rabbitmq.erlang import Erlang
+from pytest_chaos.brokers.rabbitmq.queues import OWN
 from pytest_chaos.errors import ChaosError, PublishError
 from tests.conformance.brokers.conftest import wait_until
 
@@ -253,3 +255,34 @@ def test_a_publish_to_a_rabbitmq_that_is_away_certainly_failed(broker):
         publisher.publish("events", b"x", key="", headers={}, timeout_s=3)
     assert away.value.certain
     publisher.close()
+
+
+def test_what_the_node_cannot_evaluate_is_an_error_in_its_own_words(broker):
+    erlang = Erlang.of(broker.plan.direct)
+    try:
+        assert erlang.ask('"a\\nb".') == ["a", "b"]
+        with pytest.raises(ChaosError, match="badmatch"):
+            erlang.ask("1 = 2.")
+        assert erlang.ask('"still there".') == ["still there"]
+    finally:
+        erlang.close()
+
+
+def test_an_observers_queue_is_made_anew_with_its_bindings(broker):
+    name = f"{OWN}kept"
+
+    async def story():
+        async with connected(broker.recipe.address(broker.plan.upstreams[PUBLISHER])) as channel:
+            queue = await channel.declare_queue(name, durable=True, arguments={"x-expires": 60_000})
+            await queue.bind("amq.topic", "a.#")
+            restore = await asyncio.to_thread(broker.recipe.keep, broker.plan.direct)
+            await queue.delete(if_unused=False, if_empty=False)
+            await asyncio.to_thread(restore)
+            await asyncio.to_thread(restore)
+            exchange = await channel.get_exchange("amq.topic")
+            await exchange.publish(aio_pika.Message(b"x"), "a.b")
+            again = await channel.declare_queue(name, durable=True, arguments={"x-expires": 60_000})
+            assert (await again.get(timeout=5, no_ack=True)).body == b"x"
+            await again.delete()
+
+    asyncio.run(story())

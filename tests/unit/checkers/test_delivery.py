@@ -154,3 +154,14 @@ def test_a_channel_that_was_silent_is_named() -> None:
 def test_a_declaration_that_names_nothing_is_refused(options: dict[str, str]) -> None:
     with pytest.raises(ChaosError, match="must"):
         Delivery("bus", **options)  # type: ignore[arg-type]
+
+
+def test_poison_is_owed_no_effect_and_what_stands_beside_it_is():
+    builder = delivered(disturbed=False)
+    builder.fault("PoisonMessage", "bus", lifted=800)
+    builder.message(marker="p", at=60, channel="events", headers={"x-chaos-poison": "1"}, offset=9, partition=0)
+    builder.message("settled", marker="p", at=900, channel="email.user.created")
+    assert outcome(builder, "D1") == "PASS"
+    assert outcome(builder, "D12") == "PASS"
+    builder.message(marker="p2", at=70, channel="events", offset=10, partition=0)
+    assert outcome(builder, "D1") == "FAIL"

@@ -51,7 +51,7 @@ def test_a_fault_is_a_value_and_a_target_that_is_none_is_refused_by_name(name: s
     assert type(fault)(**given_) == fault
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(fault, dataclasses.fields(fault)[0].name, "x")
-    for field, bad in (("link", "orders->payments"), ("node", "a -> b")):
+    for field, bad in (("link", "orders->payments"), ("node", "a -> b"), ("broker", "a -> b")):
         if field in given_:
             with pytest.raises(FaultError, match=f"{name}.*{field}="):
                 type(fault)(**{**given_, field: bad})

@@ -11,11 +11,11 @@ import base64
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, Publisher, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Disturbance, Observer, ProcessPlan, Publisher, TakePort, recipes
 from pytest_chaos.errors import StackError
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
@@ -118,6 +118,7 @@ class KafkaRecipe:
             ports=ports,
             upstreams=upstreams,
             direct=f"127.0.0.1:{ports['tcp']}",
+            data=("log",),
         )
 
     def contain(self, node: NodeSpec, *, host: str, container: str, links: Mapping[str, str]) -> ContainerPlan:
@@ -157,6 +158,17 @@ class KafkaRecipe:
         from pytest_chaos.brokers.kafka.publisher import KafkaPublisher  # noqa: PLC0415 - loads the client library
 
         return KafkaPublisher(name, address)
+
+    def disturb(self, name: str, direct: str, verb: str, params: Mapping[str, Any]) -> Disturbance:
+        """Have it play a fault; needs the extra [kafka]."""
+        from pytest_chaos.brokers.kafka.disturbances import make  # noqa: PLC0415 - loads the client library
+
+        return make(name, direct, verb, params)
+
+    def keep(self, direct: str) -> Callable[[], None]:
+        """Nothing: an observer only reads, in no group."""
+        del direct
+        return lambda: None
 
 
 def _config(

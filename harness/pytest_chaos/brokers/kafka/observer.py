@@ -45,6 +45,7 @@ class KafkaObserver:
         self._next: dict[Place, int] = {}
         self._since: dict[Place, int] = {}
         self._seen: list[Message] = []
+        self._lives = 0
         self._connections = Connections()
         self._opening: asyncio.Task[None] | None = None
         self._moved: asyncio.Condition
@@ -63,6 +64,18 @@ class KafkaObserver:
             return self._ask(self._backlog())
         except ChaosError:
             return dict.fromkeys(self._declared or ("topics",), -1)
+
+    def hold(self) -> None:
+        """Have everything that was published by now in memory."""
+        self.messages()
+
+    def lost(self, at_ns: int) -> None:
+        """Follow every topic from its beginning: offsets have begun anew."""
+        self._disconnect()
+        self._seen = [one for one in self._seen if one.at_ns < at_ns and self._in_window(one)]
+        self._next.clear()
+        self._since.clear()
+        self._lives += 1
 
     def close(self) -> None:
         """Disconnect and end the thread; safe to call twice."""
@@ -191,7 +204,7 @@ class KafkaObserver:
     async def _begin(self) -> None:
         await self._connect()
         self._since = await self._ends()
-        self._seen = [message for message in self._seen if self._in_window(message)]
+        self._seen = [message for message in self._seen if self._of_now(message) and self._in_window(message)]
 
     async def _messages(self) -> list[Message]:
         await self._connect()
@@ -200,7 +213,8 @@ class KafkaObserver:
             await self._moved.wait_for(lambda: all(self._next.get(place, 0) >= end for place, end in ends.items()))
         published = [message for message in self._seen if self._in_window(message)]
         progress = await self._progress()
-        return [*published, *_ended(published, progress)]
+        # Of what was lost with the broker's data nobody can say how far a group had come.
+        return [*published, *_ended((one for one in published if self._of_now(one)), progress)]
 
     async def _backlog(self) -> dict[str, int]:
         await self._connect()
@@ -222,13 +236,17 @@ class KafkaObserver:
             for group, places in found.items()
         }
 
+    def _of_now(self, message: Message) -> bool:
+        return not self._lives or message.id.endswith(f"~{self._lives}")
+
     def _in_window(self, message: Message) -> bool:
-        return (message.offset or 0) >= self._since.get((message.channel, message.partition or 0), 0)
+        since = self._since.get((message.channel, message.partition or 0), 0)
+        return not self._of_now(message) or (message.offset or 0) >= since
 
     def _message(self, record: Any) -> Message:
         headers = lower(dict(record.headers))
         value = record.value or b""
-        place = f"{record.topic}:{record.partition}:{record.offset}"
+        place = f"{record.topic}:{record.partition}:{record.offset}" + (f"~{self._lives}" if self._lives else "")
         return Message(
             id=f"{self._name}:{place}",
             broker=self._name,

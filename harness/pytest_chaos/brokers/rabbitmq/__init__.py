@@ -6,11 +6,11 @@ import re
 import shutil
 import socket
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, Publisher, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Disturbance, Observer, ProcessPlan, Publisher, TakePort, recipes
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
 from pytest_chaos.parts import rabbitmq as part
@@ -70,6 +70,7 @@ class RabbitRecipe:
             upstreams=dict.fromkeys(links, where),
             direct=f"{self.address(where)}?{query}",
             daemons=("erl_child_setup", "inet_gethost"),
+            data=("mnesia",),
         )
 
     def contain(self, node: NodeSpec, *, host: str, container: str, links: Mapping[str, str]) -> ContainerPlan:
@@ -127,6 +128,19 @@ class RabbitRecipe:
         from pytest_chaos.brokers.rabbitmq.publisher import RabbitPublisher  # noqa: PLC0415 - loads the client library
 
         return RabbitPublisher(name, address)
+
+    def disturb(self, name: str, direct: str, verb: str, params: Mapping[str, Any]) -> Disturbance:
+        """Have it play a fault; needs the extra [rabbitmq]."""
+        from pytest_chaos.brokers.rabbitmq.disturbances import make  # noqa: PLC0415 - loads the client library
+
+        return make(name, direct, verb, params)
+
+    def keep(self, direct: str) -> Callable[[], None]:
+        """Note the observers' queues, which are bound to the firehose; the result declares them anew."""
+        from pytest_chaos.brokers.rabbitmq.erlang import Erlang  # noqa: PLC0415 - only for this
+        from pytest_chaos.brokers.rabbitmq.queues import keep  # noqa: PLC0415
+
+        return keep(Erlang.of(direct))
 
 
 recipes.register("rabbitmq")(RabbitRecipe())

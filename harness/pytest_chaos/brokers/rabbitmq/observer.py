@@ -12,14 +12,13 @@ from typing import Any, Literal, TypeVar
 
 from pytest_chaos.brokers._marks import body_text, correlation, lower, marker, text
 from pytest_chaos.brokers.base import LoopThread
-from pytest_chaos.brokers.rabbitmq.queues import Queues
+from pytest_chaos.brokers.rabbitmq.queues import OWN, Queues, drained
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.message import Message
 
 T = TypeVar("T")
 _CALL_S = 5.0
 _RETRY_S = 0.1
-_OWN = "pytest-chaos.observer."
 _FIREHOSE = "amq.rabbitmq.trace"
 _QUEUE_LIFE_MS = 600_000
 
@@ -55,7 +54,7 @@ class RabbitObserver:
         self._exchanges = exchanges
         self._dead = dead_letter_queues
         self._pointer = marker
-        self._own = f"{_OWN}{os.getpid()}.{time.monotonic_ns()}"
+        self._own = f"{OWN}{os.getpid()}.{time.monotonic_ns()}"
         self._thread: LoopThread | None = None
         self._connection: Any = None
         self._seen: list[Message] = []
@@ -78,8 +77,17 @@ class RabbitObserver:
         return {
             f"queue {name}": waiting.ready + waiting.unacked
             for name, waiting in found.items()
-            if not name.startswith(_OWN) and name not in self._dead
+            if not name.startswith(OWN) and name not in self._dead
         }
+
+    def hold(self) -> None:
+        """Have everything that was published by now in memory."""
+        self.messages()
+
+    def lost(self, at_ns: int) -> None:
+        """Take every dead letter that is there for one of this window; what was published is in memory."""
+        del at_ns
+        self._dead_before.clear()
 
     def close(self) -> None:
         """Remove the queue, disconnect and end the thread; safe to call twice."""
@@ -120,33 +128,30 @@ class RabbitObserver:
             return
         # A robust connection comes back after a restart of the broker, with the queue, its bindings and the consumer.
         connection = await self._library.connect_robust(self._url, timeout=_CALL_S, reconnect_interval=_RETRY_S)
-        channel = await connection.channel()
-        self._queue = await channel.declare_queue(self._own, durable=True, arguments={"x-expires": _QUEUE_LIFE_MS})
+        self._channel = await connection.channel()
+        lives = {"x-expires": _QUEUE_LIFE_MS}
+        self._queue = await self._channel.declare_queue(self._own, durable=True, arguments=lives)
         for exchange in self._exchanges or ("#",):
             await self._queue.bind(_FIREHOSE, routing_key=f"publish.{exchange}")
         await self._queue.consume(self._take, no_ack=True)
         self._connection = connection
 
     async def _drain(self) -> None:
-        """Wait until everything that the broker had for us by now has come: our own last message is behind it."""
-        self._number += 1
-        token = f"{self._own}:{self._number}"
-        arrived = self._awaited = asyncio.get_running_loop().create_future()
-        self._token = token
-        async with self._connection.channel() as channel:
-            note = self._library.Message(b"", message_id=token)
-            await channel.default_exchange.publish(note, routing_key=self._own)
-            await arrived
+        """Wait until everything that the broker had for us by now has come, over a restart of the broker if need be."""
+        while True:
+            await self._connection.connected.wait()
+            await self._channel.ready()
+            try:
+                await drained(await self._channel.get_underlay_channel(), self._own)
+                return
+            except (OSError, RuntimeError, self._library.exceptions.AMQPError):
+                await asyncio.sleep(_RETRY_S)  # it is about to come back; the caller's time limit holds
 
     async def _take(self, incoming: Any) -> None:
-        if incoming.message_id is not None and incoming.message_id.startswith(_OWN):
-            if incoming.message_id == self._token and not self._awaited.done():
-                self._awaited.set_result(None)
-            return
         told = dict(incoming.headers)
         properties = told.get("properties") or {}
         key = text((told.get("routing_keys") or [""])[0])
-        if key.startswith(_OWN):
+        if key.startswith(OWN):
             return
         self._seen.append(
             self._message(

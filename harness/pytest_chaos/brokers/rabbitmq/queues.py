@@ -1,44 +1,36 @@
-"""How many messages wait in each queue of a RabbitMQ, unacknowledged ones included, as the node itself says.
-
-AMQP does not tell. A small Erlang process stays connected to the node and answers in milliseconds; the command line
-tool takes half a second a call. It ends when its input does, so it cannot outlive its owner.
-"""
+"""How many messages wait in each queue, unacknowledged ones included, as the node itself says: AMQP does not tell."""
 
 from __future__ import annotations
 
-import os
-import selectors
-import shutil
-import subprocess
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO
+from typing import Any
 
-from pytest_chaos.parts.rabbitmq import NODE_NAME
+from pytest_chaos.brokers.rabbitmq.erlang import Erlang, term
+from pytest_chaos.errors import ChaosError
 
-_ANSWER_S = 3.0
-_START_S = 10.0
-# Where the images keep the cookie.
-_HOME = "/var/lib/rabbitmq"
-_PROGRAM = """
-Node = '%s',
-Say = fun(Row) ->
-  {resource, _, _, Name} = proplists:get_value(name, Row),
-  io:format("~s ~p ~p~n", [binary:encode_hex(Name), proplists:get_value(messages_ready, Row),
-    proplists:get_value(messages_unacknowledged, Row)])
-end,
-Loop = fun Loop() ->
-  case io:get_line("") of
-    "?\\n" ->
-      case rpc:call(Node, rabbit_amqqueue, info_all, [<<"/">>, [name, messages_ready, messages_unacknowledged]], 2000)
-      of
-        Rows when is_list(Rows) -> lists:foreach(Say, Rows), io:format("end~n");
-        _ -> io:format("away~n")
-      end,
-      Loop();
-    _ -> halt(0, [{flush, false}])
-  end
-end,
-Loop().
+_LOOK_S = 0.005
+OWN = "pytest-chaos.observer."
+"""How the names of the harness's own queues begin."""
+_COUNT = """
+[io_lib:format("~s ~p ~p~n", [binary:encode_hex(element(4, proplists:get_value(name, Row))),
+  proplists:get_value(messages_ready, Row), proplists:get_value(messages_unacknowledged, Row)])
+  || Row <- rabbit_amqqueue:info_all(<<"/">>, [name, messages_ready, messages_unacknowledged])].
+"""
+# All that a queue is made of; the default exchange binds every queue by itself.
+_LIST = f"""
+[[base64:encode(term_to_binary({{amqqueue:get_name(Q), amqqueue:is_durable(Q), amqqueue:is_auto_delete(Q),
+   amqqueue:get_arguments(Q),
+   [B || B <- rabbit_binding:list_for_destination(amqqueue:get_name(Q)), element(4, element(2, B)) =/= <<>>]}})), "\\n"]
+  || Q <- rabbit_amqqueue:list(<<"/">>), string:prefix(element(4, amqqueue:get_name(Q)), <<"{OWN}">>) =/= nomatch,
+     amqqueue:get_exclusive_owner(Q) =:= none].
+"""
+_MAKE = """
+{{Name, Durable, AutoDelete, Arguments, Bindings}} = {token},
+{{Found, _}} = rabbit_amqqueue:declare(Name, Durable, AutoDelete, Arguments, none, <<"guest">>),
+true = lists:member(Found, [new, existing]),
+[ok = rabbit_binding:add(B, <<"guest">>) || B <- Bindings], "made".
 """
 
 
@@ -51,95 +43,57 @@ class Waiting:
 
 
 class Queues:
-    """Counts what waits in every queue of a node.
-
-    Of a local node ``home`` (its cookie) and ``dist_port`` are told; else the name of its ``container``, where the
-    process then runs (through Docker's command line tool).
-    """
+    """Counts what waits in every queue of a node; told as :class:`Erlang` where that is."""
 
     def __init__(self, *, home: str = "", dist_port: int = 0, container: str = "") -> None:
-        self._home = home
-        self._dist_port = dist_port
-        self._container = container
-        self._process: subprocess.Popen[bytes] | None = None
+        self._erlang = Erlang(home=home, dist_port=dist_port, container=container)
 
     def count(self) -> dict[str, Waiting] | None:
         """Give every queue's numbers by its name, or None when the node does not answer or there is no Erlang here."""
-        process = self._running()
-        if process is None or process.stdin is None or process.stdout is None:
-            return None
         try:
-            process.stdin.write(b"?\n")
-            process.stdin.flush()
-            return _read(process.stdout)
-        except (BrokenPipeError, TimeoutError):
-            self.close()
+            rows = self._erlang.ask(_COUNT)
+        except ChaosError:  # it is about to stop
             return None
+        if rows is None:
+            return None
+        found: dict[str, Waiting] = {}
+        for name, ready, unacked in (row.split() for row in rows):
+            if ready.isdigit() and unacked.isdigit():
+                queue = bytes.fromhex(name).decode(errors="replace")
+                found[queue] = Waiting(ready=int(ready), unacked=int(unacked))
+        return found
 
     def close(self) -> None:
-        """End the process; safe to call twice."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin is not None and process.stdout is not None:
-            with process.stdout:
-                process.stdin.close()
+        """End the process behind it; safe to call twice."""
+        self._erlang.close()
+
+
+async def drained(channel: Any, queue: str) -> None:
+    """Return when all that the queue held has come to its consumer, which is on this channel (aiormq's).
+
+    Nothing is published for it: a broker with an alarm would not take it, and a connection that publishes is blocked.
+    """
+    while (await channel.queue_declare(queue, passive=True)).message_count:  # noqa: ASYNC110 - the broker's, no event
+        await asyncio.sleep(_LOOK_S)
+    # What the queue has given away stands in the channel's own line by now, before this second question.
+    await channel.queue_declare(queue, passive=True)
+    await asyncio.sleep(0)
+
+
+def keep(erlang: Erlang) -> Callable[[], None]:
+    """Note the observers' queues with their bindings; the result declares them anew at a node that has lost them.
+
+    An observer comes back by itself, a moment later; what is published in that moment would be seen by nobody.
+    """
+    tokens = erlang.ask(_LIST) or []
+
+    def restore() -> None:
         try:
-            process.wait(_ANSWER_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            for token in tokens:
+                if erlang.ask(_MAKE.format(token=term(token))) != ["made"]:
+                    msg = "RabbitMQ did not make an observer's queue anew after it lost its data"
+                    raise ChaosError(msg)
+        finally:
+            erlang.close()
 
-    def _running(self) -> subprocess.Popen[bytes] | None:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self.close()
-        program = shutil.which("docker" if self._container else "erl")
-        if program is None:
-            return None
-        network: list[str] = []
-        command = [program]
-        if self._container:
-            command += ["exec", "-i", "-e", f"HOME={_HOME}", self._container, "erl"]
-        else:
-            network = f"-start_epmd false -erl_epmd_port {self._dist_port} -dist_listen false".split()
-        name = f"observer{os.getpid()}-{id(self) & 0xFFFFFF:x}@localhost"
-        command += ["-noshell", "-hidden", "-sname", name, *network, "+S", "1:1", "+sbwt", "none"]
-        self._process = subprocess.Popen(
-            [*command, "-eval", _PROGRAM % NODE_NAME],
-            env={**os.environ, "HOME": self._home} if self._home else None,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        return self._process
-
-
-def _read(output: IO[bytes]) -> dict[str, Waiting] | None:
-    found: dict[str, Waiting] = {}
-    for line in _lines(output):
-        if line == "away":
-            return None
-        if line == "end":
-            return found
-        name, ready, unacked = line.split()
-        if ready.isdigit() and unacked.isdigit():
-            queue = bytes.fromhex(name).decode(errors="replace")
-            found[queue] = Waiting(ready=int(ready), unacked=int(unacked))
-    return None
-
-
-def _lines(output: IO[bytes]) -> list[str]:
-    """Read lines until the answer is whole; raise TimeoutError when it does not come."""
-    rest = b""
-    with selectors.DefaultSelector() as ready:
-        ready.register(output, selectors.EVENT_READ)
-        while not rest.endswith((b"end\n", b"away\n")):
-            if not ready.select(_START_S):
-                raise TimeoutError
-            chunk = os.read(output.fileno(), 65536)
-            if not chunk:
-                raise BrokenPipeError
-            rest += chunk
-    return rest.decode().splitlines()
+    return restore

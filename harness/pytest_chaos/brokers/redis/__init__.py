@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_chaos.brokers.base import ContainerPlan, Observer, ProcessPlan, Publisher, TakePort, recipes
+from pytest_chaos.brokers.base import ContainerPlan, Disturbance, Observer, ProcessPlan, Publisher, TakePort, recipes
 from pytest_chaos.model.plan import NodeSpec, ReadySpec
 from pytest_chaos.model.topology import Broker
 from pytest_chaos.parts import redis as part
@@ -51,6 +51,7 @@ class RedisRecipe:
             ports={"tcp": port},
             upstreams=dict.fromkeys(links, where),
             direct=where,
+            data=("appendonlydir", "appendonly.aof", "dump.rdb"),
         )
 
     def contain(self, node: NodeSpec, *, host: str, container: str, links: Mapping[str, str]) -> ContainerPlan:
@@ -96,6 +97,17 @@ class RedisRecipe:
         from pytest_chaos.brokers.redis.publisher import RedisPublisher  # noqa: PLC0415 - loads the client library
 
         return RedisPublisher(name, address)
+
+    def disturb(self, name: str, direct: str, verb: str, params: Mapping[str, Any]) -> Disturbance:
+        """Have it play a fault; needs the extra [redis]."""
+        from pytest_chaos.brokers.redis.disturbances import make  # noqa: PLC0415 - loads the client library
+
+        return make(name, direct, verb, params)
+
+    def keep(self, direct: str) -> Callable[[], None]:
+        """Nothing: an observer only reads."""
+        del direct
+        return lambda: None
 
 
 def _keep(node: NodeSpec) -> tuple[str, ...]:

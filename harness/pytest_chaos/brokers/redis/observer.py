@@ -42,18 +42,22 @@ class RedisObserver:
         self._declared = streams
         self._pointer = pointer
         self._since: dict[str, str] = {}
+        self._held: list[Message] = []
         self._began_ns = 0
 
     def begin(self) -> None:
         """Start a window behind the last entry of each stream; raise ChaosError when the server does not answer."""
         with self._asking():
             self._since = {stream: self._last(stream) for stream in self._streams()}
+        self._held.clear()
         self._began_ns = time.monotonic_ns()
 
     def messages(self) -> list[Message]:
         """List entries since ``begin``, then per group what is settled, unacked and pending."""
         with self._asking():
-            return [message for stream in self._streams() for message in self._of(stream)]
+            found = [message for stream in self._streams() for message in self._of(stream)]
+        known = {message.id for message in found}
+        return [*(message for message in self._held if message.id not in known), *found]
 
     def backlog(self) -> dict[str, int]:
         """Count, per stream and group, entries that were not delivered or not acknowledged; -1 when nobody answers."""
@@ -65,6 +69,15 @@ class RedisObserver:
             }
         except self._errors:
             return dict.fromkeys(self._declared or ("streams",), -1)
+
+    def hold(self) -> None:
+        """Keep the entries of the window, which are else read at its end."""
+        self._held = [message for message in self.messages() if message.event == "published"]
+
+    def lost(self, at_ns: int) -> None:
+        """Take every entry that is there for one of this window."""
+        del at_ns
+        self._since.clear()
 
     def close(self) -> None:
         """Disconnect."""

@@ -116,6 +116,18 @@ class ContainerRuntime:
         running: RunningContainer = await self._off(make)
         return running
 
+    async def wipe(self, node: str) -> None:
+        """Remove a node's container, which does not run, and all that it kept; raise StackError when that fails."""
+        library, _ = self._open
+        former = self._made.pop(node, None)
+        if former is None:
+            return
+        try:
+            await self._off(lambda: library.api.remove_container(former.id, force=True, v=True))
+        except library.errors.APIError as refused:
+            msg = f"{node}: its container cannot be removed with its data: {refused.explanation or refused}"
+            raise StackError(msg) from refused
+
     async def ask(self, node: str, command: tuple[str, ...]) -> str:
         """Run a command in a node's container and give its output; empty when that cannot be done."""
         library, _ = self._open
