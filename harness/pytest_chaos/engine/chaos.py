@@ -45,7 +45,7 @@ class Chaos:
         self._render = render
         identities = Identities(session.settings.seed, test)
         self._ops = OpLog(identities)
-        self.mine = Whom(correlation_prefix=identities.prefix)
+        self.mine = Whom(test=identities.test)
         """Whose requests this test's own are: ``AnswerLost(link, whom=chaos.mine)`` leaves other tests alone."""
         self._nemesis = Nemesis(session.keeper, session.topology, test)
         self._publishing = Publishing(session, self._ops)

@@ -7,6 +7,8 @@ import itertools
 import threading
 from dataclasses import dataclass
 
+from pytest_chaos.model.whose import BAGGAGE_ENTRY, TRACE_MARK, correlation_prefix
+
 
 @dataclass(frozen=True, slots=True)
 class CallIdentity:
@@ -22,7 +24,7 @@ class CallIdentity:
         return {
             "x-correlation-id": self.correlation_id,
             "traceparent": f"00-{self.trace_id}-{self.span_id}-01",
-            "baggage": f"chaos.correlation_id={self.correlation_id}",
+            "baggage": f"{BAGGAGE_ENTRY}={self.correlation_id}",
         }
 
 
@@ -31,8 +33,9 @@ class Identities:
 
     def __init__(self, seed: int, test: str) -> None:
         self._root = f"{seed}/{test}"
-        self.prefix = f"chaos-{hashlib.blake2b(self._root.encode(), digest_size=6).hexdigest()}-"
-        """What the correlation ids of this test's calls begin with, and no other's."""
+        self.test = hashlib.blake2b(self._root.encode(), digest_size=6).hexdigest()
+        """The 12 hex digits that trace ids, correlation ids and baggage of this test's calls carry, and no other's."""
+        self.prefix = correlation_prefix(self.test)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -40,5 +43,6 @@ class Identities:
         """Name the next call."""
         with self._lock:
             number = next(self._numbers)
-        digest = hashlib.blake2b(f"{self._root}/{number}".encode(), digest_size=24).hexdigest()
-        return CallIdentity(f"o{number}", f"{self.prefix}{number}", digest[:32], digest[32:])
+        digest = hashlib.blake2b(f"{self._root}/{number}".encode(), digest_size=16).hexdigest()
+        trace_id = f"{TRACE_MARK}{self.test}{digest[:16]}"
+        return CallIdentity(f"o{number}", f"{self.prefix}{number}", trace_id, digest[16:])

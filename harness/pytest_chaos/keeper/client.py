@@ -205,9 +205,22 @@ class KeeperClient:
 
     # -- turns ------------------------------------------------------------------------------------------------------
 
-    def lock(self, owner: str, *, timeout_s: float) -> None:
-        """Have the stack alone, in order of asking; raise KeeperError after ``timeout_s`` seconds."""
-        self._channel.ask("lock", timeout_s=timeout_s + _QUICK_S, owner=owner, limit_s=timeout_s)
+    def lock(self, owner: str, *, timeout_s: float, shared: bool = False, alone: bool = False) -> bool:
+        """Have the stack, in order of asking; say whether alone. Raises KeeperError after ``timeout_s`` seconds.
+
+        Not ``shared``: always alone. ``shared``: with the others that share it, but alone until :meth:`share` where
+        the stack has to be brought to its baseline first (``alone`` asks for that).
+        """
+        mode = "shared" if shared else "exclusive"
+        return bool(
+            self._channel.ask(
+                "lock", timeout_s=timeout_s + _QUICK_S, owner=owner, limit_s=timeout_s, mode=mode, alone=alone
+            )["alone"]
+        )
+
+    def share(self) -> None:
+        """Let others in that share the stack, which is at its baseline now."""
+        self._channel.ask("share", timeout_s=_QUICK_S)
 
     def unlock(self) -> None:
         """Let the next one have the stack."""
