@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_chaos.engine import quiescence
+from pytest_chaos.engine.aim import Aim
 from pytest_chaos.engine.clock import wait_until
 from pytest_chaos.engine.driver import DEFAULT_TIMEOUT_S, AsyncClient, Client, OpLog
 from pytest_chaos.engine.identity import Identities
@@ -36,7 +37,14 @@ class Chaos:
     """One test's view of the running stack; made by the ``chaos`` fixture."""
 
     def __init__(
-        self, session: Session, test: str, window: Window, *, allow_inconclusive: bool, render: Renderer
+        self,
+        session: Session,
+        test: str,
+        window: Window,
+        *,
+        allow_inconclusive: bool,
+        render: Renderer,
+        shared: bool = False,
     ) -> None:
         self._session = session
         self._test = test
@@ -47,7 +55,11 @@ class Chaos:
         self._ops = OpLog(identities)
         self.mine = Whom(test=identities.test)
         """Whose requests this test's own are: ``AnswerLost(link, whom=chaos.mine)`` leaves other tests alone."""
-        self._nemesis = Nemesis(session.keeper, session.topology, test)
+        self._own = identities.test if shared else ""
+        """The test's 12 hex digits where others share the stack."""
+        self._before = tuple(session.all_state()) if shared else ()
+        aim = Aim(session.topology, identities.test) if shared else None
+        self._nemesis = Nemesis(session.keeper, session.topology, test, aim)
         self._publishing = Publishing(session, self._ops)
         self._cleanup = ExitStack()
         self._cleanup.callback(self._publishing.close)
@@ -128,7 +140,13 @@ class Chaos:
             self._nemesis.uninstall(schedule)
 
     def restart(self, node: str) -> None:
-        """Restart a node now and wait until it is ready again; its ports and its data stay."""
+        """Restart a node now and wait until it is ready again; its ports and its data stay.
+
+        Raises ChaosError in a test that shares the stack.
+        """
+        if self._own:
+            msg = f"restart({node!r}): this test shares the stack (isolation='shared'), and others use {node} now"
+            raise ChaosError(msg)
         self._session.topology.node(node)
         self._session.keeper.node(node, "restart")
 
@@ -156,6 +174,8 @@ class Chaos:
     def history(self, *, unrest: tuple[str, ...] = ()) -> History:
         """Give everything recorded since the test began."""
         gathered = Gathered(
+            own=self._own,
+            before=self._before,
             ops=self._ops.all(),
             faults=self._nemesis.records(),
             messages=self._session.messages(),
@@ -209,6 +229,8 @@ class Chaos:
 
     def _unrest(self) -> tuple[str, ...]:
         session = self._session
+        if self._own:
+            return quiescence.own_unrest(self._own, self._ops.all(), session, before=self._before)
         rows = session.all_state()
         if session.missing_parts():
             # An outbox towards a broker that cannot be had here never drains: that is no unrest of the system.

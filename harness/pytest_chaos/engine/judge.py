@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from pytest_chaos.engine.tempering import tempered
 from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.verdict import Checker, RuleResult, Verdict
 
@@ -53,15 +54,16 @@ def judge(
 
     Named checkers must decide: all of their ``rules``, or at least one. Declared policies and universal rules run
     along and can only fail. With nothing named, something must have been decided by anything. A fault that hit
-    nothing decides nothing.
+    nothing decides nothing. Of a shared test's History only that stands which does not depend on other tests.
     """
-    asked = [(checker, run(checker, history)) for checker in named]
+    asked = [(checker, tempered(run, checker, history)) for checker in named]
     along = [
-        run(bind(policy, link), history)
+        tempered(run, bind(policy, link), history)
         for link, policy in declared
         if not any(_same(bind(policy, link), checker) for checker in named)
     ]
-    along += [run(checker, history) for checker in universal if not any(_same(checker, other) for other in named)]
+    others = [checker for checker in universal if not any(_same(checker, other) for other in named)]
+    along += [tempered(run, checker, history) for checker in others]
     verdicts = (*(verdict for _, verdict in asked), *along)
     failures = tuple(result for verdict in verdicts for result in verdict.results if result.outcome == "FAIL")
     missing = [unhit(fault, history) for fault in history.faults if fault.hits == 0]

@@ -14,16 +14,18 @@ from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.topology import Topology
 
 if TYPE_CHECKING:
+    from pytest_chaos.engine.aim import Aim
     from pytest_chaos.keeper.client import KeeperClient
 
 
 class Nemesis:
-    """The faults of one test, from installation to proved undo."""
+    """The faults of one test, from installation to proved undo; ``aim`` keeps them to its own requests."""
 
-    def __init__(self, keeper: KeeperClient, topology: Topology, owner: str) -> None:
+    def __init__(self, keeper: KeeperClient, topology: Topology, owner: str, aim: Aim | None = None) -> None:
         self._keeper = keeper
         self._topology = topology
         self._owner = owner
+        self._aim = aim
         self._numbers = itertools.count(1)
         self._records: dict[str, FaultRecord] = {}
 
@@ -63,7 +65,7 @@ class Nemesis:
         fault_id = f"f{next(self._numbers)}"
         self._check_target(fault)
         actions = fault.actions(fault_id)
-        return Installed(
+        installed = Installed(
             id=fault_id,
             kind=type(fault).__name__,
             target=fault.target,
@@ -72,6 +74,7 @@ class Nemesis:
             toxics=tuple(action for action in actions if isinstance(action, ByteFault)),
             nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
         )
+        return installed if self._aim is None else self._aim.own(installed)
 
     def _check_target(self, fault: Fault) -> None:
         if not hasattr(fault, "actions"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
@@ -57,12 +58,43 @@ class NodeInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Things that were recorded; ``more`` counts those that were left out for their number."""
+
+    attempts: tuple[Attempt, ...] = ()
+    messages: tuple[Message, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    spans: tuple[Span, ...] = ()
+    more: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.attempts or self.messages or self.effects or self.spans or self.more)
+
+    def __str__(self) -> str:
+        """Say what there is and give an example of each kind, in one sentence's part."""
+        said = []
+        if self.attempts:
+            one = self.attempts[0]
+            said.append(f"{len(self.attempts)} requests (such as {one.id} {one.operation} on {one.link})")
+        if self.messages:
+            said.append(f"{len(self.messages)} things about messages (such as {self.messages[0].id})")
+        if self.effects:
+            row = self.effects[0]
+            said.append(f"{len(self.effects)} effects (such as {row.node} {row.ledger} {row.key})".replace(" )", ")"))
+        if self.spans:
+            said.append(f"{len(self.spans)} spans (such as {self.spans[0].service} {self.spans[0].name!r})")
+        return ", ".join([*said, *([f"{self.more} more"] if self.more else [])])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """One test, in; verdicts, out. All sequences are in time order; all times monotonic ns of this host.
 
     ``tolerance_ns`` is the calibrated observation skew, ``lag_ns`` the harness's own worst event-loop lag in the
     window: timing rules widen by both. ``quiescent`` is False when the system had not come to rest; ``unrest`` then
-    says what was open. ``spans_complete`` False: ``spans_missing`` says which evidence never came.
+    says what was open. ``spans_complete`` False: ``spans_missing`` says which evidence never came. ``isolation``
+    ``shared``: other tests used the stack too, so this holds the test's own alone, and ``unattributed`` what may be.
     """
 
     test: str
@@ -82,6 +114,20 @@ class History:
     spans_missing: tuple[str, ...] = ()
     tolerance_ns: int = 5_000_000
     lag_ns: int = 0
+    isolation: Literal["exclusive", "shared"] = "exclusive"
+    unattributed: Evidence = field(default_factory=Evidence)
+
+    def with_unattributed(self) -> History:
+        """Give the History as it is if everything that may be the test's own is."""
+        more = self.unattributed
+        return dataclasses.replace(
+            self,
+            attempts=tuple(sorted((*self.attempts, *more.attempts), key=lambda one: (one.started_ns, one.id))),
+            messages=tuple(sorted((*self.messages, *more.messages), key=lambda one: one.at_ns)),
+            effects=tuple(sorted((*self.effects, *more.effects), key=lambda one: one.at_ns)),
+            spans=(*self.spans, *more.spans),
+            unattributed=Evidence(),
+        )
 
     def on(self, link: str) -> tuple[Attempt, ...]:
         """All attempts that a link's caller made itself (none that a fault replayed), by their first request byte."""

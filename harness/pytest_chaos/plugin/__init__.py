@@ -20,7 +20,8 @@ _REPORTS: pytest.StashKey[dict[str, pytest.TestReport]] = pytest.StashKey()
 
 _MARKER = (
     "chaos(env=None, needs=(), isolation='exclusive', allow_inconclusive=False): a chaos test. "
-    "env: settings of nodes, by name; needs: real parts without which it skips; isolation: 'exclusive' or 'fresh'"
+    "env: settings of nodes, by name; needs: real parts without which it skips; isolation: 'exclusive', 'fresh' (its "
+    "services are restarted first) or 'shared' (beside others, with faults on its own requests alone)"
 )
 
 

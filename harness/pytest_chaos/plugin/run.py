@@ -20,10 +20,10 @@ from pytest_chaos.engine.session import Session, new_run_id, open_session
 from pytest_chaos.errors import ChaosError, Inconclusive, Violation
 from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, RunRecord, UndoRecord
 from pytest_chaos.model.topology import Topology
-from pytest_chaos.parts import all_parts
 from pytest_chaos.plugin import options
 from pytest_chaos.plugin.case import case_record
 from pytest_chaos.plugin.marker import marker_options
+from pytest_chaos.plugin.needs import need, not_to_be_had
 
 if TYPE_CHECKING:
     from pytest_chaos.engine.judge import Judgement
@@ -66,20 +66,32 @@ class ChaosRun:
         marker = request.node.get_closest_marker("chaos")
         wanted = marker_options(request.node.nodeid, dict(marker.kwargs) if marker else {})
         session = self._session_for(request)
-        _need(wanted["needs"], self._missing, self.settings.require)
-        session.keeper.lock(request.node.nodeid, timeout_s=_LOCK_TIMEOUT_S)
+        need(wanted["needs"], self._missing, self.settings.require)
+        shared = wanted["isolation"] == "shared"
+        alone = session.keeper.lock(
+            request.node.nodeid, timeout_s=_LOCK_TIMEOUT_S, shared=shared, alone=bool(self._stale)
+        )
         try:
-            self._baseline(session, wanted)
+            if alone:
+                self._baseline(session, wanted)
+            else:
+                session.keeper.mark_logs()
+            if shared and alone:
+                session.keeper.share()
             session.begin_test()
-            window = session.recorder.begin()
+            in_hand = Chaos(
+                session,
+                request.node.nodeid,
+                session.recorder.begin(),
+                allow_inconclusive=wanted["allow_inconclusive"],
+                render=_renderer(session, request.node.nodeid),
+                shared=shared,
+            )
         except BaseException:
             session.keeper.unlock()
             raise
         self._alarm(request)
-        renderer = _renderer(session, request.node.nodeid)
-        return Chaos(
-            session, request.node.nodeid, window, allow_inconclusive=wanted["allow_inconclusive"], render=renderer
-        )
+        return in_hand
 
     def leave(self, item: pytest.Item, chaos: Chaos, reports: Mapping[str, pytest.TestReport]) -> None:
         """Write the test's record, put its nodes' settings back, and let the next test have the stack."""
@@ -112,7 +124,7 @@ class ChaosRun:
             topology = _topology(request)
             try:
                 self._session = open_session(self.settings, topology, self._progress())
-                self._missing = _not_to_be_had(self._session, self.settings.require)
+                self._missing = not_to_be_had(self._session, self.settings.require)
             except ChaosError as broken:
                 self._broken = broken
                 raise
@@ -173,30 +185,6 @@ def _topology(request: pytest.FixtureRequest) -> Topology:
         msg = f"the fixture chaos_topology gave {type(topology).__name__}; it must return a pytest_chaos.Topology"
         raise ChaosError(msg)
     return topology
-
-
-def _need(needs: tuple[str, ...], missing: Mapping[str, str], required: tuple[str, ...]) -> None:
-    """Skip a test whose part is missing, or fail it where the run requires that part.
-
-    A required part is everybody's need.
-    """
-    for part in (*needs, *required):
-        if part not in missing:
-            continue
-        reason = f"needs {part}: {missing[part]}"
-        if part in required:
-            pytest.fail(f"--chaos-require={part}: {reason}", pytrace=False)
-        pytest.skip(reason)
-
-
-def _not_to_be_had(session: Session, required: tuple[str, ...]) -> dict[str, str]:
-    """Map every missing part to how to get it.
-
-    Those of the topology, and required ones that the topology does not start.
-    """
-    sources = all_parts()
-    found = {part: sources[part].find(os.environ) for part in required}
-    return {name: part.how_to_get for name, part in found.items() if part.found is None} | session.missing_parts()
 
 
 def _callers_with_open_breakers(session: Session, record: CaseRecord) -> set[str]:
