@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pytest_chaos.model.history import History
 from pytest_chaos.model.verdict import Checker, RuleResult, Verdict
 
+_MOST_OPS = 64
 Run = Callable[[Checker, History], Verdict]
 
 
@@ -15,7 +16,8 @@ def tempered(run: Run, checker: Checker, history: History) -> Verdict:
     """Run a checker on a History; where it is a shared test's, let only that stand which does not depend on others.
 
     A checker of state that all tests share (``shared_state``: a breaker, a bulkhead) decides nothing there. Evidence
-    that may be the test's own leaves two worlds, with it and without: a rule that both decide alike stands.
+    that may be the test's own leaves several worlds: without it, and for each call of the test one in which that
+    caused it. A rule that is decided alike in all of them stands.
     """
     verdict = run(checker, history)
     if history.isolation != "shared":
@@ -29,8 +31,13 @@ def tempered(run: Run, checker: Checker, history: History) -> Verdict:
         f"the decision depends on what names no test, and may be this one's or another's: {doubt}; have services pass "
         "traceparent, baggage or x-correlation-id on, or give the test the stack alone"
     )
-    other = run(checker, history.with_unattributed())
-    return _doubted(verdict, lambda rule: why if doubt.more or _outcome(verdict, rule) != _outcome(other, rule) else "")
+    if doubt.more or len(history.ops) > _MOST_OPS:
+        return _doubted(verdict, lambda _: why)
+    others = [run(checker, history.if_caused_by(op)) for op in history.ops]
+    return _doubted(
+        verdict,
+        lambda rule: why if any(_outcome(other, rule) != _outcome(verdict, rule) for other in others) else "",
+    )
 
 
 def _outcome(verdict: Verdict, rule: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
@@ -117,13 +118,18 @@ class History:
     isolation: Literal["exclusive", "shared"] = "exclusive"
     unattributed: Evidence = field(default_factory=Evidence)
 
-    def with_unattributed(self) -> History:
-        """Give the History as it is if everything that may be the test's own is."""
+    def if_caused_by(self, op: Op) -> History:
+        """Give the History as it is if everything unattributed is the test's own, and this call of it caused it."""
         more = self.unattributed
+        attempts = (
+            dataclasses.replace(one, request_headers={**one.request_headers, "traceparent": _context(op, one.id)})
+            for one in more.attempts
+        )
+        messages = (dataclasses.replace(one, traceparent=_context(op, one.id)) for one in more.messages)
         return dataclasses.replace(
             self,
-            attempts=tuple(sorted((*self.attempts, *more.attempts), key=lambda one: (one.started_ns, one.id))),
-            messages=tuple(sorted((*self.messages, *more.messages), key=lambda one: one.at_ns)),
+            attempts=tuple(sorted((*self.attempts, *attempts), key=lambda one: (one.started_ns, one.id))),
+            messages=tuple(sorted((*self.messages, *messages), key=lambda one: one.at_ns)),
             effects=tuple(sorted((*self.effects, *more.effects), key=lambda one: one.at_ns)),
             spans=(*self.spans, *more.spans),
             unattributed=Evidence(),
@@ -155,3 +161,8 @@ class History:
             for effect in self.effects
             if effect.source == "state" and effect.node == node and ledger in ("", effect.ledger)
         )
+
+
+def _context(op: Op, about: str) -> str:
+    """Make the traceparent of something that a call is taken to have caused."""
+    return f"00-{op.trace_id}-{zlib.crc32(about.encode()):016x}-01"
