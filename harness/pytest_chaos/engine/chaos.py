@@ -19,6 +19,7 @@ from pytest_chaos.engine.recorder import Gathered, Window
 from pytest_chaos.errors import ChaosError, Inconclusive, TopologyError, Violation
 from pytest_chaos.model.fault import Fault, Whom
 from pytest_chaos.model.history import History
+from pytest_chaos.model.journal import Decision
 from pytest_chaos.model.message import Effect
 from pytest_chaos.model.topology import DRIVER, Service
 from pytest_chaos.model.verdict import Checker, Verdict
@@ -51,7 +52,7 @@ class Chaos:
         self._window = window
         self._allow_inconclusive = allow_inconclusive
         self._render = render
-        identities = Identities(session.settings.seed, test)
+        identities = self._identities = Identities(session.settings.seed, test)
         self._ops = OpLog(identities)
         self.mine = Whom(test=identities.test)
         """Whose requests this test's own are: ``AnswerLost(link, whom=chaos.mine)`` leaves other tests alone."""
@@ -113,15 +114,18 @@ class Chaos:
     def burst(self, calls: int, call: Callable[[int], T]) -> list[T | Exception]:
         """Make ``calls`` calls at once, each in its own thread.
 
-        Give results or the exceptions, in order of the index.
+        Give results or the exceptions, in order of the index; the driver's ids derive from the index as well.
         """
         if not 1 <= calls <= 1000:
             msg = f"burst(calls={calls}): must be 1 to 1000"
             raise ChaosError(msg)
 
+        place = self._identities.branches()
+
         def one(index: int) -> T | Exception:
             try:
-                return call(index)
+                with place(index):
+                    return call(index)
             except Exception as error:  # noqa: BLE001 - the caller's own exceptions are this function's results
                 return error
 
@@ -184,6 +188,13 @@ class Chaos:
             lag_ns=self._session.canary.worst_ns,
         )
         return self._session.recorder.history(self._test, self._window, gathered)
+
+    def decisions(self) -> tuple[tuple[Decision, ...], int]:
+        """Give what was decided about requests under the test's faults, by rule, operation and ordinal.
+
+        Of very many the rest is a count.
+        """
+        return self._session.recorder.decisions(self._test, self._window)
 
     def policy(self, kind: type[Checker], link: str, *, rules: Sequence[str] = ()) -> Checker:
         """Give the policy of a kind that the topology declares on a link, with the rules that it must decide here."""

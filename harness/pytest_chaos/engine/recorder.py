@@ -12,7 +12,9 @@ from pytest_chaos.automata.attribution import split
 from pytest_chaos.engine import spool
 from pytest_chaos.engine.clock import now_ns
 from pytest_chaos.model.attempt import Attempt
+from pytest_chaos.model.codec import from_json
 from pytest_chaos.model.history import Evidence, FaultRecord, History, NodeInfo
+from pytest_chaos.model.journal import Decision
 from pytest_chaos.model.message import Effect, Message
 from pytest_chaos.model.op import Op
 from pytest_chaos.model.span import Span
@@ -20,6 +22,10 @@ from pytest_chaos.model.topology import DRIVER, Backing, Broker, Service, Stub, 
 
 if TYPE_CHECKING:
     from pytest_chaos.keeper.client import KeeperClient, Mark
+
+
+MOST_DECISIONS = 2000
+"""Decisions of one test that its record keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,13 @@ class Recorder:
     def open_attempts(self) -> list[Attempt]:
         """List the requests that are open right now."""
         return self._keeper.mark().open
+
+    def decisions(self, test: str, window: Window) -> tuple[tuple[Decision, ...], int]:
+        """Give what wire decided under a test's rules since ``window``, in an order that repeats; the rest is a count."""
+        rows = spool.decisions(self._keeper.attempts_spool, window.attempts_offset, self._keeper.mark().offset)
+        mine = [from_json(Decision, row) for row in rows if _of(row, test)]
+        mine.sort(key=lambda one: (one.fault, one.rule, one.op, one.n))
+        return tuple(mine[:MOST_DECISIONS]), max(0, len(mine) - MOST_DECISIONS)
 
     def history(self, test: str, window: Window, gathered: Gathered) -> History:
         """Build the History of everything since ``window``."""

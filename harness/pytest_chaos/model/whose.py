@@ -1,7 +1,7 @@
 """Whose a request is: the test that its headers name, by what the driver put into them.
 
 The driver marks every call of a test three times, so that a service may pass on any of it: the trace id begins with
-``TRACE_MARK`` and the test's 12 hex digits, the correlation id is ``chaos-<digits>-<n>``, and the baggage entry
+``TRACE_MARK`` and the test's 12 hex digits, the correlation id is ``chaos-<digits>-<call>``, and the baggage entry
 ``chaos.correlation_id`` holds that once more.
 """
 
@@ -15,7 +15,7 @@ TRACE_MARK = "c4a0"
 """What trace ids of the driver begin with; one in 65,536 of others' does so by chance."""
 TEST = re.compile(r"[0-9a-f]{12}")
 BAGGAGE_ENTRY = "chaos.correlation_id"
-_CORRELATION = re.compile(r"chaos-([0-9a-f]{12})-[0-9]+")
+_CORRELATION = re.compile(r"chaos-([0-9a-f]{12})-[0-9.]+")
 
 
 def correlation_prefix(test: str) -> str:
