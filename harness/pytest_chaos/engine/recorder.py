@@ -84,7 +84,7 @@ class Recorder:
         return self._keeper.mark().open
 
     def decisions(self, test: str, window: Window) -> tuple[tuple[Decision, ...], int]:
-        """Give what wire decided under a test's rules since ``window``, in an order that repeats; the rest is a count."""
+        """Give what wire decided under a test's rules since ``window``, in an order that repeats; count the rest."""
         rows = spool.decisions(self._keeper.attempts_spool, window.attempts_offset, self._keeper.mark().offset)
         mine = [from_json(Decision, row) for row in rows if _of(row, test)]
         mine.sort(key=lambda one: (one.fault, one.rule, one.op, one.n))
