@@ -17,7 +17,7 @@ from pytest_chaos.engine.nemesis import Nemesis
 from pytest_chaos.engine.publishing import Publishing
 from pytest_chaos.engine.recorder import Gathered, Window
 from pytest_chaos.errors import ChaosError, Inconclusive, TopologyError, Violation
-from pytest_chaos.model.fault import Fault, Whom
+from pytest_chaos.model.fault import Fault, Schedule, Whom
 from pytest_chaos.model.history import History
 from pytest_chaos.model.journal import Decision
 from pytest_chaos.model.message import Effect
@@ -46,6 +46,7 @@ class Chaos:
         allow_inconclusive: bool,
         render: Renderer,
         shared: bool = False,
+        recorded: Sequence[Schedule] | None = None,
     ) -> None:
         self._session = session
         self._test = test
@@ -60,7 +61,7 @@ class Chaos:
         """The test's 12 hex digits where others share the stack."""
         self._before = tuple(session.all_state()) if shared else ()
         aim = Aim(session.topology, identities.test) if shared else None
-        self._nemesis = Nemesis(session.keeper, session.topology, test, aim)
+        self._nemesis = Nemesis(session.keeper, session.topology, test, aim=aim, recorded=recorded)
         self._publishing = Publishing(session, self._ops)
         self._cleanup = ExitStack()
         self._cleanup.callback(self._publishing.close)
@@ -142,6 +143,11 @@ class Chaos:
             yield
         finally:
             self._nemesis.uninstall(schedule)
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """What was installed so far, in order."""
+        return tuple(self._nemesis.schedules)
 
     def restart(self, node: str) -> None:
         """Restart a node now and wait until it is ready again; its ports and its data stay.

@@ -19,20 +19,37 @@ if TYPE_CHECKING:
 
 
 class Nemesis:
-    """The faults of one test, from installation to proved undo; ``aim`` keeps them to its own requests."""
+    """The faults of one test, from installation to proved undo.
 
-    def __init__(self, keeper: KeeperClient, topology: Topology, owner: str, aim: Aim | None = None) -> None:
+    ``aim`` keeps them to the test's own requests. ``recorded``: a replay, in which the schedules that an old journal
+    holds of this test are installed in place of what the test asks for, one after the other.
+    """
+
+    def __init__(
+        self,
+        keeper: KeeperClient,
+        topology: Topology,
+        owner: str,
+        *,
+        aim: Aim | None = None,
+        recorded: Sequence[Schedule] | None = None,
+    ) -> None:
         self._keeper = keeper
         self._topology = topology
         self._owner = owner
         self._aim = aim
+        self._recorded = recorded
         self._numbers = itertools.count(1)
+        self._installations = itertools.count(1)
         self._records: dict[str, FaultRecord] = {}
+        self.schedules: list[Schedule] = []
 
     def install(self, faults: Sequence[Fault]) -> Schedule:
         """Install faults, all or none; raise FaultError or TopologyError naming what is wrong with which."""
         installed = tuple(self._compile(fault) for fault in faults)
-        schedule = Schedule(id=f"{self._owner}#{next(self._numbers)}", owner=self._owner, faults=installed)
+        if self._recorded is not None:
+            installed = self._as_recorded(installed)
+        schedule = Schedule(id=f"{self._owner}#{next(self._installations)}", owner=self._owner, faults=installed)
         for fault in installed:
             self._records[fault.id] = FaultRecord(
                 id=fault.id, kind=fault.kind, target=fault.target, params=fault.params, installed_ns=now_ns()
@@ -43,6 +60,7 @@ class Nemesis:
             for fault in installed:
                 del self._records[fault.id]
             raise
+        self.schedules.append(schedule)
         return schedule
 
     def uninstall(self, schedule: Schedule) -> None:
@@ -56,6 +74,20 @@ class Nemesis:
             if record.id in self._records and self._records[record.id].lifted_ns is None:
                 self._records[record.id] = self._merge(record)
         return tuple(self._records.values())
+
+    def _as_recorded(self, installed: tuple[Installed, ...]) -> tuple[Installed, ...]:
+        """Give what the journal holds in place of what the test asks for now; raise FaultError where nothing fits."""
+        known = self._recorded or ()
+        number = len(self.schedules)
+        if number >= len(known):
+            asked = ", ".join(f"{one.kind} on {one.target}" for one in installed)
+            msg = (
+                f"the replayed journal holds {len(known)} schedules of this test, which asks for more now ({asked}): "
+                "it has changed since; run it without --chaos-replay"
+            )
+            raise FaultError(msg)
+        faults = known[number].faults
+        return faults if self._aim is None else tuple(map(self._aim.own, faults))
 
     def _merge(self, told: FaultRecord) -> FaultRecord:
         known = self._records[told.id]

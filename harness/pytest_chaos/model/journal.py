@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pytest_chaos.model.fault import Schedule
 from pytest_chaos.model.history import History
 from pytest_chaos.model.verdict import Verdict
 
@@ -76,6 +77,7 @@ class Decision:
 class CaseRecord:
     """One test: its outcome, why, the verdicts, and the whole History that they were computed from.
 
+    ``schedules`` are the faults as they were installed, in order: values that a replay installs once more.
     ``decisions`` are sorted by fault, rule, operation and ordinal; ``decisions_left_out`` counts those beyond 2000.
     """
 
@@ -91,6 +93,7 @@ class CaseRecord:
     logs: dict[str, str] = field(default_factory=dict)
     checkers: tuple[dict[str, object], ...] = ()
     replay: str = ""
+    schedules: tuple[Schedule, ...] = ()
     decisions: tuple[Decision, ...] = ()
     decisions_left_out: int = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,9 +85,9 @@ def _replay(config: pytest.Config, items: list[pytest.Item]) -> None:
     journal = options.text(config, "chaos_replay")
     if not journal:
         return
-    from pytest_chaos.plugin.run import failed_in  # noqa: PLC0415 - only with --chaos-replay
+    from pytest_chaos.plugin.replaying import failed_in  # noqa: PLC0415 - only with --chaos-replay
 
-    wanted = failed_in(journal)
+    wanted = failed_in(Path(journal))
     others = [item for item in items if item.nodeid not in wanted]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item.nodeid in wanted]

@@ -49,6 +49,7 @@ def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytes
         history=history,
         logs=session.keeper.logs(),
         checkers=checkers,
+        schedules=chaos.schedules,
         decisions=decisions,
         decisions_left_out=left_out,
         replay=f"pytest --chaos --chaos-seed={session.settings.seed} '{item.nodeid}'",

@@ -18,9 +18,9 @@ from pytest_chaos.engine import journal
 from pytest_chaos.engine.chaos import Chaos, Renderer
 from pytest_chaos.engine.session import Session, new_run_id, open_session
 from pytest_chaos.errors import ChaosError, Inconclusive, Violation
-from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, RunRecord, UndoRecord
+from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, UndoRecord
 from pytest_chaos.model.topology import Topology
-from pytest_chaos.plugin import options
+from pytest_chaos.plugin import options, replaying
 from pytest_chaos.plugin.case import case_record
 from pytest_chaos.plugin.marker import marker_options
 from pytest_chaos.plugin.needs import need, not_to_be_had
@@ -28,6 +28,7 @@ from pytest_chaos.plugin.needs import need, not_to_be_had
 if TYPE_CHECKING:
     from pytest_chaos.engine.judge import Judgement
     from pytest_chaos.engine.settings import RunSettings
+    from pytest_chaos.model.fault import Schedule
 
 _LOCK_TIMEOUT_S = 600.0
 
@@ -42,7 +43,7 @@ def identify(config: pytest.Config) -> tuple[str, int]:
         return str(worker["chaos_run_id"]), int(worker["chaos_seed"])
     replay = options.text(config, "chaos_replay")
     if replay:
-        return new_run_id(), _first(Path(replay)).seed
+        return new_run_id(), replaying.seed_of(Path(replay))
     given = options.text(config, "chaos_seed")
     return new_run_id(), int(given) if given else int.from_bytes(os.urandom(4), "big")
 
@@ -86,6 +87,7 @@ class ChaosRun:
                 allow_inconclusive=wanted["allow_inconclusive"],
                 render=_renderer(session, request.node.nodeid),
                 shared=shared,
+                recorded=self._recorded().get(request.node.nodeid),
             )
         except BaseException:
             session.keeper.unlock()
@@ -138,6 +140,10 @@ class ChaosRun:
             restart |= {node.name for node in session.topology.nodes if type(node).__name__ == "Service"}
         session.keeper.baseline(restart=sorted(restart), env=env)
         self._stale |= set(env)
+
+    def _recorded(self) -> Mapping[str, tuple[Schedule, ...]]:
+        replay = options.text(self._config, "chaos_replay")
+        return replaying.schedules_of(Path(replay)) if replay else {}
 
     def _progress(self) -> Any:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -219,23 +225,6 @@ def shorten(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     frames = [entry for entry in call.excinfo.traceback if "pytest_chaos" not in str(entry.path)]
     at = f"\n\nat {frames[-1].path}:{frames[-1].lineno + 1}" if frames and not isinstance(error, ChaosError) else ""
     report.longrepr = f"{type(error).__name__}: {str(error).lstrip()}{at}"
-
-
-def failed_in(path: str) -> set[str]:
-    """List the tests that did not pass in a journal."""
-    return {
-        record.nodeid
-        for record in journal.read(Path(path))
-        if isinstance(record, CaseRecord) and record.outcome not in ("passed", "skipped")
-    }
-
-
-def _first(path: Path) -> RunRecord:
-    record = next(iter(journal.read(path)), None)
-    if not isinstance(record, RunRecord):
-        msg = f"{path}: does not begin with a run record; give a run's journal.jsonl"
-        raise pytest.UsageError(msg)
-    return record
 
 
 def conclude(settings: RunSettings) -> bool:
