@@ -67,6 +67,7 @@ def judge(
     verdicts = (*(verdict for _, verdict in asked), *along)
     failures = tuple(result for verdict in verdicts for result in verdict.results if result.outcome == "FAIL")
     missing = [unhit(fault, history) for fault in history.faults if fault.hits == 0]
+    missing += _gone_around(history)
     for checker, verdict in asked:
         missing += _undecided(checker, verdict)
     if not named and not any(verdict.outcome == "PASS" for verdict in verdicts):
@@ -115,6 +116,15 @@ def unhit(fault: FaultRecord, history: History) -> str:
     fault_is = f"the fault {fault.id} {fault.kind} on {fault.target} ({params})"
     opaque = history.opaque(fault.target)
     return f"{fault_is} hit nothing: it proves nothing about the system{opaque and f' ({opaque})'}"
+
+
+def _gone_around(history: History) -> list[str]:
+    return [
+        f"the fault {fault.id} {fault.kind} on {fault.target} did not act on all that passed there: {bypass}"
+        for fault in history.faults
+        for bypass in history.around
+        if bypass.concerns(fault.target)
+    ]
 
 
 def _undecided(checker: Checker, verdict: Verdict) -> list[str]:

@@ -19,6 +19,7 @@ from pytest_chaos.model.message import Effect, Message
 from pytest_chaos.model.op import Op
 from pytest_chaos.model.span import Span
 from pytest_chaos.model.topology import DRIVER, Backing, Broker, Service, Stub, Topology
+from pytest_chaos.telemetry.around import bypasses
 
 if TYPE_CHECKING:
     from pytest_chaos.keeper.client import KeeperClient, Mark
@@ -92,6 +93,7 @@ class Recorder:
 
     def history(self, test: str, window: Window, gathered: Gathered) -> History:
         """Build the History of everything since ``window``."""
+        asked_ns = now_ns()
         mark: Mark = self._keeper.mark()
         read = spool.read(self._keeper.attempts_spool, window.attempts_offset, mark.offset)
         nodes = node_infos(self._topology)
@@ -133,6 +135,10 @@ class Recorder:
             lag_ns=gathered.lag_ns,
             isolation="shared" if gathered.own else "exclusive",
             unattributed=unattributed,
+            around=(
+                *self._keeper.around(window.began_ns),
+                *bypasses(attempts, [one for one in seen.spans if one.received_ns < asked_ns], nodes, gathered.ops),
+            ),
         )
 
 

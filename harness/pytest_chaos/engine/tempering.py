@@ -1,4 +1,4 @@
-"""Verdicts on a shared test's History: what depends on evidence that may be another test's is undecided."""
+"""Verdicts on evidence that is not whole: of a link that was gone around, or that may be another test's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ Run = Callable[[Checker, History], Verdict]
 def tempered(run: Run, checker: Checker, history: History) -> Verdict:
     """Run a checker on a History; where it is a shared test's, let only that stand which does not depend on others.
 
+    Of a link that was gone around, nothing stands.
+
     A checker of state that all tests share (``shared_state``: a breaker, a bulkhead) decides nothing there. Evidence
     that may be the test's own leaves several worlds: without it, and for each call of the test one in which that
     caused it. A rule that is decided alike in all of them stands.
     """
     verdict = run(checker, history)
+    around = "; ".join(str(one) for one in history.around if one.concerns(getattr(checker, "link", None) or ""))
+    if around:
+        return _doubted(verdict, lambda _: around)
     if history.isolation != "shared":
         return verdict
     if getattr(checker, "shared_state", False):

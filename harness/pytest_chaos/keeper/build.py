@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_chaos.errors import ChaosError
+from pytest_chaos.keeper.around import Around
 from pytest_chaos.keeper.contained import ContainerLauncher
 from pytest_chaos.keeper.desk import Desk
 from pytest_chaos.keeper.fingerprint import fingerprint
@@ -36,6 +37,7 @@ class Built:
         spec: StackSpec,
         runtime: Runtime,
         on_death: Callable[[str], None],
+        clients: Callable[[], set[int]] = set,
         launcher: Callable[[RunHome, Receive], Launcher] = Launcher,
     ) -> None:
         self.spec = spec
@@ -47,6 +49,7 @@ class Built:
         self.traffic = SpoolTraffic(home.attempts_spool, lambda: self.mesh.call("mark"))
         toxics = Toxics(home, runtime, self._launcher.pool, self._launcher.toxiproxy, self.traffic.between, on_death)
         self.stack = Stack(home, runtime, self.mesh, self._launcher, toxics)
+        self.around = Around(home.run_id, self._real_ports, clients)
         self.desk = Desk(self.ledger, self.mesh, self.stack, toxics.step)
         self._prints: dict[str, str] = {}
 
@@ -73,6 +76,7 @@ class Built:
 
     async def down(self, *, graceful: bool) -> list[str]:
         """Remove everything; what was still to be undone goes with it."""
+        self.around.stop()
         self.ledger.close()
         left = await self.stack.down(graceful=graceful)
         await self._otlp.stop()
@@ -81,6 +85,12 @@ class Built:
     def spans_offset(self) -> int:
         """How many bytes of spans have been written."""
         return self._otlp.offset()
+
+    def _real_ports(self) -> dict[int, str]:
+        """Map the ports of this host where nodes really listen to the nodes; containers' are not this host's."""
+        if self._runtime.name != "processes":
+            return {}
+        return {port: node.name for node in self.stack.nodes.values() for port in node.ports.values()}
 
     async def _print(self, node: NodeSpec, spec: StackSpec, environ: dict[str, str]) -> str:
         made_of = ""
@@ -93,13 +103,19 @@ class Built:
             self.desk.on_point(event)
 
 
-def build(home: RunHome, spec: StackSpec, reaper: Reaper, on_death: Callable[[str], None]) -> Built:
+def build(
+    home: RunHome,
+    spec: StackSpec,
+    reaper: Reaper,
+    on_death: Callable[[str], None],
+    clients: Callable[[], set[int]] = set,
+) -> Built:
     """Choose the runtime and put the pieces together."""
     here = ProcessRuntime(home.run_id, reaper)
     if spec.runtime == "processes":
-        return Built(home, spec, here, on_death)
+        return Built(home, spec, here, on_death, clients)
     runtime = ContainerRuntime(home.run_id, here, spec.images)
-    return Built(home, spec, runtime, on_death, functools.partial(ContainerLauncher, runtime))
+    return Built(home, spec, runtime, on_death, clients, functools.partial(ContainerLauncher, runtime))
 
 
 def _shape(spec: StackSpec) -> object:

@@ -19,7 +19,7 @@ from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.codec import from_json, to_json
 from pytest_chaos.model.fault import Schedule
-from pytest_chaos.model.history import FaultRecord, NodeEvent
+from pytest_chaos.model.history import Bypass, FaultRecord, NodeEvent
 from pytest_chaos.model.journal import UndoRecord
 from pytest_chaos.model.plan import StackSpec
 
@@ -166,6 +166,11 @@ class KeeperClient:
             spans_offset=int(answer["spans_offset"]),
             open=[from_json(Attempt, one) for one in answer["open"]],
         )
+
+    def around(self, since_ns: int) -> list[Bypass]:
+        """Give who was seen connected to a node's own port since a moment, not through its link."""
+        rows = self._channel.ask("around", timeout_s=_QUICK_S, since_ns=since_ns)["around"]
+        return [from_json(Bypass, row) for row in rows]
 
     def mark_logs(self) -> None:
         """Let :meth:`logs` begin here."""

@@ -66,8 +66,8 @@ class Keeper:
             "hello": self._hello, "start": self._start, "install": self._install, "uninstall": self._uninstall,
             "faults": self._faults, "undos": self._undos, "mark": self._mark, "node": self._node,
             "baseline": self._baseline, "running": self._running, "node_events": self._node_events,
-            "state": self._state, "lock": self._lock, "share": self._share, "unlock": self._unlock,
-            "bye": self._bye,
+            "state": self._state, "around": self._around, "lock": self._lock, "share": self._share,
+            "unlock": self._unlock, "bye": self._bye,
         }  # fmt: skip
         if op not in operations:
             msg = f"op {op!r}: must be one of {', '.join(operations)}"
@@ -94,7 +94,7 @@ class Keeper:
         run = str(message.get("run", ""))
         if self._ending is not None or any(other.run not in ("", run) for other in self.leases.open.values()):
             return {"welcome": False}
-        lease.run = run
+        lease.run, lease.pid = run, int(message.get("pid", 0))
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -131,7 +131,7 @@ class Keeper:
             progress("the topology has changed: everything is started anew")
             await self._take_down()
         if self._built is None:
-            self._built = build(self.home, spec, self._reaper, self._wire_died)
+            self._built = build(self.home, spec, self._reaper, self._wire_died, self._clients)
         try:
             await self._built.up(spec, environ, progress)
         except BaseException:
@@ -167,8 +167,12 @@ class Keeper:
 
     async def _mark(self, _lease: Lease, _message: dict[str, Any]) -> dict[str, Any]:
         built = self._up()
+        built.around.look_soon()
         answer = await built.traffic.mark()
         return {"offset": answer["offset"], "open": answer.get("open", []), "spans_offset": built.spans_offset()}
+
+    async def _around(self, _lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
+        return {"around": await self._up().around.since(int(message["since_ns"]))}
 
     # -- faults -----------------------------------------------------------------------------------------------------
 
@@ -247,6 +251,9 @@ class Keeper:
 
     def _dirty(self) -> list[str]:
         return list(self._built.ledger.dirty) if self._built is not None else []
+
+    def _clients(self) -> set[int]:
+        return {lease.pid for lease in self.leases.open.values() if lease.pid}
 
     def _others(self, lease: Lease) -> bool:
         return any(other is not lease for other in self.leases.open.values())

@@ -59,6 +59,44 @@ class NodeInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bypass:
+    """Somebody reached a node around its links: ``caller`` is a node, or empty for a process outside of the stack.
+
+    Known from connections (``connections`` of them at ``address``, held by ``pid``, seen between ``first_ns`` and
+    ``last_ns``), or from the ids of ``spans`` that no request on a link explains.
+    """
+
+    caller: str
+    callee: str
+    address: str = ""
+    pid: int = 0
+    program: str = ""
+    connections: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    spans: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        who = self.caller or "a process outside of the stack"
+        if self.spans:
+            return (
+                f"{who} reached {self.callee} around its link: {len(self.spans)} server spans of {self.callee} "
+                f"(such as {self.spans[0]}) answer requests that were on no link"
+            )
+        number = f"{self.connections} connection{'s' if self.connections != 1 else ''}"
+        return (
+            f"{who} reached {self.callee} at {self.address} directly ({number}, pid {self.pid} {self.program}), "
+            "not through its link"
+        ).replace(" )", ")")
+
+    def concerns(self, link: str) -> bool:
+        """Whether a link did not see what it should have seen."""
+        caller, _, callee = link.partition(" -> ")
+        return caller == self.caller and callee.partition(".")[0] == self.callee
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Things that were recorded; ``more`` counts those that were left out for their number."""
 
@@ -96,6 +134,7 @@ class History:
     window: timing rules widen by both. ``quiescent`` is False when the system had not come to rest; ``unrest`` then
     says what was open. ``spans_complete`` False: ``spans_missing`` says which evidence never came. ``isolation``
     ``shared``: other tests used the stack too, so this holds the test's own alone, and ``unattributed`` what may be.
+    ``around``: who reached whom around the links; nothing there was seen, and no fault could act on it.
     """
 
     test: str
@@ -117,6 +156,7 @@ class History:
     lag_ns: int = 0
     isolation: Literal["exclusive", "shared"] = "exclusive"
     unattributed: Evidence = field(default_factory=Evidence)
+    around: tuple[Bypass, ...] = ()
 
     def if_caused_by(self, op: Op) -> History:
         """Give the History as it is if everything unattributed is the test's own, and this call of it caused it."""

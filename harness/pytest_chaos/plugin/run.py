@@ -107,6 +107,8 @@ class ChaosRun:
         finally:
             chaos.close()
             session.keeper.unlock()
+        for bypass in record.history.around if record.history else ():
+            item.warn(pytest.PytestWarning(f"{item.nodeid}: {bypass}"))
 
     def close(self) -> None:
         """Give the lease back; what could not be undone goes into the journal."""

@@ -10,7 +10,7 @@ import pytest
 from pytest_chaos import Bulkhead, CircuitBreaker, Idempotency, Retry
 from pytest_chaos.engine.judge import judge, run
 from pytest_chaos.engine.tempering import tempered
-from pytest_chaos.model.history import Evidence, History
+from pytest_chaos.model.history import Bypass, Evidence, History
 from pytest_chaos.testing.history import HistoryBuilder
 
 RETRY = Retry("orders -> payments", max_attempts=2, rules=("R1",))
@@ -81,3 +81,24 @@ def test_effects_of_nobody_leave_a_ledger_undecided_only_if_they_matter() -> Non
     for more, outcome in ((other, "PASS"), (again, "INCONCLUSIVE")):
         doubtful = dataclasses.replace(whole, unattributed=Evidence(effects=(more,)))
         assert outcomes(checker, doubtful)["I1"] == outcome
+
+
+def test_of_a_link_that_was_gone_around_nothing_stands_and_a_fault_there_proves_nothing() -> None:
+    built = HistoryBuilder()
+    op = built.op()
+    for at in (10, 30):
+        built.attempt(at=at, status=503 if at == 10 else 200, op=op, key="k")
+    for link in ("orders -> payments", "orders -> inventory.grpc"):
+        built.fault("Status", link)
+    went = Bypass(caller="orders", callee="payments", address="127.0.0.1:9", pid=7, program="python", connections=2)
+    outside = Bypass(caller="", callee="inventory", address="127.0.0.1:8", pid=8, connections=1)
+    one = dataclasses.replace(built.build(), around=(went, outside))
+    (result,) = [result for result in tempered(run, RETRY, one).results if result.rule == "R1"]
+    assert (result.outcome, result.missing) == ("INCONCLUSIVE", str(went))
+    assert outcomes(RETRY, dataclasses.replace(one, around=(outside,)))["R1"] == "PASS"
+    says = "orders reached payments at 127.0.0.1:9 directly (2 connections, pid 7 python), not through its link"
+    missing = judge(one, named=[Idempotency("acquirer")]).missing
+    assert [what for what in missing if "did not act" in what] == [
+        f"the fault f1 Status on orders -> payments did not act on all that passed there: {says}"
+    ]
+    assert str(outside).startswith("a process outside of the stack reached inventory at 127.0.0.1:8 directly (1 conn")
