@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 CONFORMANCE_ROUNDS ?= 2
 SOAK_ROUNDS ?= 10
 SOAK_STREAMS ?= 100000
+SOAK_SHARED ?= 200
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,9 +49,10 @@ lint: $(VENV)/.installed  ## ruff, mypy strict (the package, the shop, chaos tes
 bench: setup  ## measure against peers; writes reports/bench.json and prints a table
 	$(BIN)/python -m benchmarks
 
-soak: setup  ## kill runs at random moments, again and again; send wire broken HTTP without end
+soak: setup  ## kill runs at random moments, again and again; send wire broken HTTP without end; share a stack 200 times
 	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
 	PYTEST_CHAOS_MUTATIONS=$(SOAK_STREAMS) $(BIN)/pytest tests/conformance/wire/test_http_mutations.py $(PYTEST_ARGS)
+	PYTEST_CHAOS_SHARED=$(SOAK_SHARED) $(BIN)/pytest tests/plugin/test_shared.py $(PYTEST_ARGS)
 
 conformance: setup  ## see what every client library makes of every fault, and write docs/faults.md (many minutes)
 	$(BIN)/python -m tests.conformance.table --rounds $(CONFORMANCE_ROUNDS)

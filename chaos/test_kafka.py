@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from fixtures.shop import ORDER
@@ -72,7 +74,9 @@ def test_a_commit_whose_connection_breaks_makes_no_second_row(chaos: Chaos) -> N
 
 
 @pytest.mark.parametrize("how", ["join", "evict"])
-def test_a_group_that_shares_its_partitions_anew_while_orders_come_loses_nothing(chaos: Chaos, how: str) -> None:
+def test_a_group_that_shares_its_partitions_anew_while_orders_come_loses_nothing(
+    chaos: Chaos, how: Literal["join", "evict"]
+) -> None:
     place(chaos, 1)
     chaos.settle()
     with chaos.fault(ForceRebalance("events", "analytics", how=how)):

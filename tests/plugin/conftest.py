@@ -35,6 +35,7 @@ class Service(BaseHTTPRequestHandler):
             self.answer(502)
 
 
+ThreadingHTTPServer.request_queue_size = 64  # the default of 5 drops a burst's connections, which come again after 1 s
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Service).serve_forever()
 """
 

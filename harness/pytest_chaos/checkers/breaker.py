@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pytest_chaos.automata.breaker import Event, Lenience, Replay, Result, Spec, State, Step, replay
 from pytest_chaos.automata.breaker_evidence import Rejection, bounds, classify, rejections
@@ -35,6 +36,7 @@ class CircuitBreaker:
     on a value out of range.
     """
 
+    shared_state: ClassVar[bool] = True
     link: str = ""
     failures: int = field(default=5, kw_only=True)
     wait_s: float = field(default=60.0, kw_only=True)

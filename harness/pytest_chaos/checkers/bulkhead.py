@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pytest_chaos.automata.grouping import matches
 from pytest_chaos.automata.intervals import peak
@@ -24,6 +25,7 @@ class Bulkhead:
     ``operations`` restricts it to those, a trailing ``*`` matching any rest. Raises ChaosError on a limit below 1.
     """
 
+    shared_state: ClassVar[bool] = True
     link: str = ""
     limit: int = field(default=1, kw_only=True)
     operations: tuple[str, ...] = field(default=(), kw_only=True)

@@ -39,6 +39,11 @@ class FireAndForget:
             msg = f"FireAndForget: bound_s={self.bound_s}, limit={self.limit}: must be more than 0 s, and 1 or more"
             raise ChaosError(msg)
 
+    @property
+    def shared_state(self) -> bool:
+        """Whether requests of several tests count towards one limit."""
+        return self.limit is not None
+
     @total
     def check(self, history: History, /) -> Verdict:
         """Decide N1 and N2."""

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_chaos.engine import quiescence
+from pytest_chaos.engine.aim import Aim
 from pytest_chaos.engine.clock import wait_until
 from pytest_chaos.engine.driver import DEFAULT_TIMEOUT_S, AsyncClient, Client, OpLog
 from pytest_chaos.engine.identity import Identities
@@ -16,8 +17,9 @@ from pytest_chaos.engine.nemesis import Nemesis
 from pytest_chaos.engine.publishing import Publishing
 from pytest_chaos.engine.recorder import Gathered, Window
 from pytest_chaos.errors import ChaosError, Inconclusive, StackError, TopologyError, Violation
-from pytest_chaos.model.fault import Fault, Whom
+from pytest_chaos.model.fault import Fault, Schedule, Whom
 from pytest_chaos.model.history import History
+from pytest_chaos.model.journal import Decision
 from pytest_chaos.model.message import Effect
 from pytest_chaos.model.topology import DRIVER, Service
 from pytest_chaos.model.verdict import Checker, Verdict
@@ -36,18 +38,32 @@ class Chaos:
     """One test's view of the running stack; made by the ``chaos`` fixture."""
 
     def __init__(
-        self, session: Session, test: str, window: Window, *, allow_inconclusive: bool, render: Renderer
+        self,
+        session: Session,
+        test: str,
+        window: Window,
+        *,
+        allow_inconclusive: bool,
+        render: Renderer,
+        shared: bool = False,
+        recorded: Sequence[Schedule] | None = None,
     ) -> None:
         self._session = session
         self._test = test
         self._window = window
         self._allow_inconclusive = allow_inconclusive
         self._render = render
-        identities = Identities(session.settings.seed, test)
+        identities = self._identities = Identities(session.settings.seed, test)
         self._ops = OpLog(identities)
-        self.mine = Whom(correlation_prefix=identities.prefix)
+        self.mine = Whom(test=identities.test)
         """Whose requests this test's own are: ``AnswerLost(link, whom=chaos.mine)`` leaves other tests alone."""
-        self._nemesis = Nemesis(session.keeper, session.topology, test, before_wipe=session.hold)
+        self._own = identities.test if shared else ""
+        """The test's 12 hex digits where others share the stack."""
+        self._before = tuple(session.all_state()) if shared else ()
+        aim = Aim(session.topology, identities.test) if shared else None
+        self._nemesis = Nemesis(
+            session.keeper, session.topology, test, aim=aim, recorded=recorded, before_wipe=session.hold
+        )
         self._publishing = Publishing(session, self._ops)
         self._cleanup = ExitStack()
         self._cleanup.callback(self._publishing.close)
@@ -101,8 +117,9 @@ class Chaos:
     def burst(self, calls: int, call: Callable[[int], T], *, concurrency: int | None = None) -> list[T | Exception]:
         """Make ``calls`` calls (1 to 1000), each with its index from 0, all at once or ``concurrency`` at a time.
 
-        Give results or the exceptions, in order of the index. What a call asks of this test's clients is recorded as
-        everywhere: each request is an Op of its own, so that a burst is load under any fault and not a fault itself.
+        Give results or the exceptions, in order of the index; the driver's ids derive from the index as well. What a
+        call asks of this test's clients is recorded as everywhere: each request is an Op of its own, so that a burst is
+        load under any fault and not a fault itself.
         """
         at_once = calls if concurrency is None else concurrency
         for name, value, most in (("calls", calls, 1000), ("concurrency", at_once, calls)):
@@ -111,9 +128,12 @@ class Chaos:
                 msg = f"burst({name}={value!r}): must be a whole number from 1 to {most}"
                 raise ChaosError(msg)
 
+        place = self._identities.branches()
+
         def one(index: int) -> T | Exception:
             try:
-                return call(index)
+                with place(index):
+                    return call(index)
             except Exception as error:  # noqa: BLE001 - the caller's own exceptions are this function's results
                 return error
 
@@ -147,9 +167,19 @@ class Chaos:
         """
         with self._nemesis.toxiproxy() as client:
             yield client
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """What was installed so far, in order."""
+        return tuple(self._nemesis.schedules)
 
     def restart(self, node: str) -> None:
-        """Restart a node now and wait until it is ready again; its ports and its data stay."""
+        """Restart a node now and wait until it is ready again; its ports and its data stay.
+
+        Raises ChaosError in a test that shares the stack.
+        """
+        if self._own:
+            msg = f"restart({node!r}): this test shares the stack (isolation='shared'), and others use {node} now"
+            raise ChaosError(msg)
         self._session.topology.node(node)
         self._session.keeper.node(node, "restart")
 
@@ -177,6 +207,8 @@ class Chaos:
     def history(self, *, unrest: tuple[str, ...] = ()) -> History:
         """Give everything recorded since the test began."""
         gathered = Gathered(
+            own=self._own,
+            before=self._before,
             ops=self._ops.all(),
             faults=self._nemesis.records(),
             messages=self._session.messages(),
@@ -185,6 +217,13 @@ class Chaos:
             lag_ns=self._session.canary.worst_ns,
         )
         return self._session.recorder.history(self._test, self._window, gathered)
+
+    def decisions(self) -> tuple[tuple[Decision, ...], int]:
+        """Give what was decided about requests under the test's faults, by rule, operation and ordinal.
+
+        Of very many the rest is a count.
+        """
+        return self._session.recorder.decisions(self._test, self._window)
 
     def policy(self, kind: type[Checker], link: str, *, rules: Sequence[str] = ()) -> Checker:
         """Give the policy of a kind that the topology declares on a link, with the rules that it must decide here."""
@@ -241,6 +280,8 @@ class Chaos:
 
     def _unrest(self) -> tuple[str, ...]:
         session = self._session
+        if self._own:
+            return quiescence.own_unrest(self._own, self._ops.all(), session, before=self._before)
         rows = session.all_state()
         if session.missing_parts():
             # An outbox towards a broker that cannot be had here never drains: that is no unrest of the system.

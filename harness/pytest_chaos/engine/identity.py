@@ -5,7 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+
+from pytest_chaos.model.whose import BAGGAGE_ENTRY, TRACE_MARK, correlation_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +27,59 @@ class CallIdentity:
         return {
             "x-correlation-id": self.correlation_id,
             "traceparent": f"00-{self.trace_id}-{self.span_id}-01",
-            "baggage": f"chaos.correlation_id={self.correlation_id}",
+            "baggage": f"{BAGGAGE_ENTRY}={self.correlation_id}",
         }
 
 
+class _Branch:
+    """Calls of one place in a burst: numbered by that place, not by who came first."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.numbers = itertools.count(1)
+
+
+_BRANCH: ContextVar[_Branch | None] = ContextVar("branch", default=None)
+
+
 class Identities:
-    """Gives each call of one test its identity; the same seed, test and order give the same identities."""
+    """Gives each call of one test its identity; the same seed, test and order give the same identities.
+
+    Calls of a burst run in any order: there the place in the burst counts (:meth:`branches`).
+    """
 
     def __init__(self, seed: int, test: str) -> None:
         self._root = f"{seed}/{test}"
-        self.prefix = f"chaos-{hashlib.blake2b(self._root.encode(), digest_size=6).hexdigest()}-"
-        """What the correlation ids of this test's calls begin with, and no other's."""
+        self.test = hashlib.blake2b(self._root.encode(), digest_size=6).hexdigest()
+        """The 12 hex digits that trace ids, correlation ids and baggage of this test's calls carry, and no other's."""
+        self.prefix = correlation_prefix(self.test)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def next(self) -> CallIdentity:
         """Name the next call."""
+        branch = _BRANCH.get()
         with self._lock:
-            number = next(self._numbers)
-        digest = hashlib.blake2b(f"{self._root}/{number}".encode(), digest_size=24).hexdigest()
-        return CallIdentity(f"o{number}", f"{self.prefix}{number}", digest[:32], digest[32:])
+            if branch is None:
+                number = str(next(self._numbers))
+            else:
+                again = next(branch.numbers)
+                number = branch.name if again == 1 else f"{branch.name}.{again}"
+        digest = hashlib.blake2b(f"{self._root}/{number}".encode(), digest_size=16).hexdigest()
+        trace_id = f"{TRACE_MARK}{self.test}{digest[:16]}"
+        return CallIdentity(f"o{number}", f"{self.prefix}{number}", trace_id, digest[16:])
+
+    def branches(self) -> Callable[[int], AbstractContextManager[None]]:
+        """Number a burst; give what names the calls of its place ``index`` (from 0), in the thread that enters it."""
+        with self._lock:
+            burst = next(self._numbers)
+
+        @contextmanager
+        def at(index: int) -> Iterator[None]:
+            token = _BRANCH.set(_Branch(f"{burst}.{index + 1}"))
+            try:
+                yield
+            finally:
+                _BRANCH.reset(token)
+
+        return at

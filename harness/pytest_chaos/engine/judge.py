@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from pytest_chaos.automata.unhit import why_unhit
+from pytest_chaos.engine.tempering import tempered
 from pytest_chaos.model.history import FaultRecord, History
 from pytest_chaos.model.verdict import Checker, RuleResult, Verdict
 
@@ -54,20 +55,23 @@ def judge(
 
     Named checkers must decide: all of their ``rules``, or at least one. Declared policies and universal rules run
     along and can only fail. With nothing named, something must have been decided by anything. A fault that hit
-    nothing decides nothing. Where a part of the harness died meanwhile, nobody has failed and nothing is decided.
+    nothing decides nothing. Where a part of the harness died meanwhile, nobody has failed and nothing is decided. Of a
+    shared test's History only that stands which does not depend on other tests.
     """
     broken = tuple(f"{why}: what was seen then proves nothing about the system" for why in history.broken())
-    asked = [(checker, run(checker, history)) for checker in named]
+    asked = [(checker, tempered(run, checker, history)) for checker in named]
     along = [
-        run(bind(policy, link), history)
+        tempered(run, bind(policy, link), history)
         for link, policy in declared
         if not any(_same(bind(policy, link), checker) for checker in named)
     ]
-    along += [run(checker, history) for checker in universal if not any(_same(checker, other) for other in named)]
+    others = [checker for checker in universal if not any(_same(checker, other) for other in named)]
+    along += [tempered(run, checker, history) for checker in others]
     verdicts = (*(verdict for _, verdict in asked), *along)
     failures = tuple(result for verdict in verdicts for result in verdict.results if result.outcome == "FAIL")
     missing = [*broken]
     missing += [unhit(fault, history) for fault in history.faults if fault.hits == 0]
+    missing += _gone_around(history)
     for checker, verdict in asked:
         missing += _undecided(checker, verdict)
     if not named and not any(verdict.outcome == "PASS" for verdict in verdicts):
@@ -119,6 +123,15 @@ def unhit(fault: FaultRecord, history: History) -> str:
         return f"{told}: nobody counted what it hit, so it proves nothing about the system; chaos.fault(...) counts"
     why = why_unhit(fault, history)
     return f"{fault_is} hit nothing: it proves nothing about the system{why and f' ({why})'}"
+
+
+def _gone_around(history: History) -> list[str]:
+    return [
+        f"the fault {fault.id} {fault.kind} on {fault.target} did not act on all that passed there: {bypass}"
+        for fault in history.faults
+        for bypass in history.around
+        if bypass.concerns(fault.target)
+    ]
 
 
 def _undecided(checker: Checker, verdict: Verdict) -> list[str]:

@@ -17,29 +17,48 @@ from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.topology import Broker, Topology
 
 if TYPE_CHECKING:
+    from pytest_chaos.engine.aim import Aim
     from pytest_chaos.keeper.client import KeeperClient
 
 
 class Nemesis:
-    """The faults of one test, from installation to proved undo."""
+    """The faults of one test, from installation to proved undo.
+
+    ``aim`` keeps them to the test's own requests. ``recorded``: a replay, in which the schedules that an old journal
+    holds of this test are installed in place of what the test asks for, one after the other. ``before_wipe`` is called
+    with the name of a broker whose data is about to be taken away.
+    """
 
     def __init__(
-        self, keeper: KeeperClient, topology: Topology, owner: str, *, before_wipe: Callable[[str], object] = len
+        self,
+        keeper: KeeperClient,
+        topology: Topology,
+        owner: str,
+        *,
+        aim: Aim | None = None,
+        recorded: Sequence[Schedule] | None = None,
+        before_wipe: Callable[[str], object] = len,
     ) -> None:
         self._keeper = keeper
         self._before_wipe = before_wipe
         self._topology = topology
         self._owner = owner
+        self._aim = aim
+        self._recorded = recorded
         self._numbers = itertools.count(1)
+        self._installations = itertools.count(1)
         self._records: dict[str, FaultRecord] = {}
         self._active: dict[str, Schedule] = {}
         self.changes = Changes()
         """What the test did through toxiproxy-python."""
+        self.schedules: list[Schedule] = []
 
     def install(self, faults: Sequence[Fault]) -> Schedule:
         """Install faults, all or none; raise FaultError or TopologyError naming what is wrong with which."""
         installed = tuple(self._compile(fault) for fault in faults)
-        schedule = Schedule(id=f"{self._owner}#{next(self._numbers)}", owner=self._owner, faults=installed)
+        if self._recorded is not None:
+            installed = self._as_recorded(installed)
+        schedule = Schedule(id=f"{self._owner}#{next(self._installations)}", owner=self._owner, faults=installed)
         for fault in installed:
             self._records[fault.id] = FaultRecord(
                 id=fault.id,
@@ -58,6 +77,7 @@ class Nemesis:
                 del self._records[fault.id]
             raise
         self._active[schedule.id] = schedule
+        self.schedules.append(schedule)
         return schedule
 
     def uninstall(self, schedule: Schedule) -> None:
@@ -102,6 +122,20 @@ class Nemesis:
             finally:
                 self._keeper.uninstall(schedule)
 
+    def _as_recorded(self, installed: tuple[Installed, ...]) -> tuple[Installed, ...]:
+        """Give what the journal holds in place of what the test asks for now; raise FaultError where nothing fits."""
+        known = self._recorded or ()
+        number = len(self.schedules)
+        if number >= len(known):
+            asked = ", ".join(f"{one.kind} on {one.target}" for one in installed)
+            msg = (
+                f"the replayed journal holds {len(known)} schedules of this test, which asks for more now ({asked}): "
+                "it has changed since; run it without --chaos-replay"
+            )
+            raise FaultError(msg)
+        faults = known[number].faults
+        return faults if self._aim is None else tuple(map(self._aim.own, faults))
+
     def _merge(self, told: FaultRecord) -> FaultRecord:
         known = self._records[told.id]
         return dataclasses.replace(
@@ -113,7 +147,7 @@ class Nemesis:
         self._check_target(fault)
         actions = fault.actions(fault_id)
         across = tuple(rule for action in actions if isinstance(action, Cut) for rule in self._across(action))
-        return Installed(
+        installed = Installed(
             id=fault_id,
             kind=type(fault).__name__,
             target=fault.target,
@@ -124,6 +158,7 @@ class Nemesis:
             nodes=tuple(action for action in actions if isinstance(action, NodeAction)),
             brokers=tuple(action for action in actions if isinstance(action, BrokerAction)),
         )
+        return installed if self._aim is None else self._aim.own(installed)
 
     def _check_target(self, fault: Fault) -> None:
         if not hasattr(fault, "actions"):

@@ -12,6 +12,8 @@ from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.codec import from_json
 from pytest_chaos.model.message import Effect
 
+_DECISION = b'{"k":"d",'
+
 
 @dataclass(slots=True)
 class Spooled:
@@ -27,10 +29,7 @@ def read(path: Path, start: int, end: int) -> Spooled:
     found = Spooled()
     if end <= start:
         return found
-    with path.open("rb") as spool:
-        spool.seek(start)
-        stretch = spool.read(end - start)
-    for line in stretch.splitlines():
+    for line in _lines(path, start, end):
         try:
             row = json.loads(line)
             kind = row.pop("k")
@@ -44,3 +43,14 @@ def read(path: Path, start: int, end: int) -> Spooled:
         elif kind == "h":
             found.hits.append(row)
     return found
+
+
+def decisions(path: Path, start: int, end: int) -> list[dict[str, Any]]:
+    """Read the decisions alone of the spool's bytes ``start`` to ``end``."""
+    return [json.loads(line) for line in _lines(path, start, end) if line.startswith(_DECISION)]
+
+
+def _lines(path: Path, start: int, end: int) -> list[bytes]:
+    with path.open("rb") as spool:
+        spool.seek(start)
+        return spool.read(max(0, end - start)).splitlines()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_chaos.errors import ChaosError, UndoError
+from pytest_chaos.keeper.around import Around
 from pytest_chaos.keeper.contained import ContainerLauncher
 from pytest_chaos.keeper.desk import Desk
 from pytest_chaos.keeper.fingerprint import fingerprint
@@ -37,6 +38,7 @@ class Built:
         spec: StackSpec,
         runtime: Runtime,
         on_broken: Callable[[str], None],
+        clients: Callable[[], set[int]] = set,
         launcher: Callable[[RunHome, Receive], Launcher] = Launcher,
     ) -> None:
         self.spec = spec
@@ -49,6 +51,7 @@ class Built:
         self.traffic = SpoolTraffic(home.attempts_spool, lambda: self.mesh.call("mark"))
         self.toxics = Toxics(home, runtime, self._launcher.pool, self._launcher.toxiproxy, self.traffic.between, self)
         self.stack = Stack(home, runtime, self.mesh, self._launcher, self.toxics)
+        self.around = Around(home.run_id, self._real_ports, clients)
         self.desk = Desk(self.ledger, self.mesh, self.stack, self.toxics.step, self.stack)
         self._prints: dict[str, str] = {}
 
@@ -75,6 +78,7 @@ class Built:
 
     async def down(self, *, graceful: bool) -> list[str]:
         """Remove everything; what was still to be undone goes with it."""
+        self.around.stop()
         self.ledger.close()
         left = await self.stack.down(graceful=graceful)
         await self._otlp.stop()
@@ -104,6 +108,12 @@ class Built:
             msg = f"the stack is DIRTY, so that nothing can be told by it any more: {'; '.join(self.ledger.stuck)}"
             raise UndoError(msg)
 
+    def _real_ports(self) -> dict[int, str]:
+        """Map the ports of this host where nodes really listen to the nodes; containers' are not this host's."""
+        if self._runtime.name != "processes":
+            return {}
+        return {port: node.name for node in self.stack.nodes.values() for port in node.ports.values()}
+
     async def _print(self, node: NodeSpec, spec: StackSpec, environ: dict[str, str]) -> str:
         made_of = ""
         with contextlib.suppress(ChaosError):  # its start will tell
@@ -115,13 +125,19 @@ class Built:
             self.desk.on_point(event)
 
 
-def build(home: RunHome, spec: StackSpec, reaper: Reaper, on_broken: Callable[[str], None]) -> Built:
+def build(
+    home: RunHome,
+    spec: StackSpec,
+    reaper: Reaper,
+    on_broken: Callable[[str], None],
+    clients: Callable[[], set[int]] = set,
+) -> Built:
     """Choose the runtime and put the pieces together."""
     here = ProcessRuntime(home.run_id, reaper)
     if spec.runtime == "processes":
-        return Built(home, spec, here, on_broken)
+        return Built(home, spec, here, on_broken, clients)
     runtime = ContainerRuntime(home.run_id, here, spec.images)
-    return Built(home, spec, runtime, on_broken, functools.partial(ContainerLauncher, runtime))
+    return Built(home, spec, runtime, on_broken, clients, functools.partial(ContainerLauncher, runtime))
 
 
 def _shape(spec: StackSpec) -> object:

@@ -21,7 +21,7 @@ from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.codec import from_json, to_json
 from pytest_chaos.model.fault import Schedule
-from pytest_chaos.model.history import FaultRecord, NodeEvent
+from pytest_chaos.model.history import Bypass, FaultRecord, NodeEvent
 from pytest_chaos.model.journal import UndoRecord
 from pytest_chaos.model.plan import StackSpec
 
@@ -169,6 +169,11 @@ class KeeperClient:
             open=[from_json(Attempt, one) for one in answer["open"]],
         )
 
+    def around(self, since_ns: int) -> list[Bypass]:
+        """Give who was seen connected to a node's own port since a moment, not through its link."""
+        rows = self._channel.ask("around", timeout_s=_QUICK_S, since_ns=since_ns)["around"]
+        return [from_json(Bypass, row) for row in rows]
+
     def mark_logs(self) -> None:
         """Let :meth:`logs` begin here."""
         self._log_marks = {node: path.stat().st_size for node, path in self._logs.items() if path.exists()}
@@ -215,9 +220,22 @@ class KeeperClient:
 
     # -- turns ------------------------------------------------------------------------------------------------------
 
-    def lock(self, owner: str, *, timeout_s: float) -> None:
-        """Have the stack alone, in order of asking; raise KeeperError after ``timeout_s`` seconds."""
-        self._channel.ask("lock", timeout_s=timeout_s + _QUICK_S, owner=owner, limit_s=timeout_s)
+    def lock(self, owner: str, *, timeout_s: float, shared: bool = False, alone: bool = False) -> bool:
+        """Have the stack, in order of asking; say whether alone. Raises KeeperError after ``timeout_s`` seconds.
+
+        Not ``shared``: always alone. ``shared``: with the others that share it, but alone until :meth:`share` where
+        the stack has to be brought to its baseline first (``alone`` asks for that).
+        """
+        mode = "shared" if shared else "exclusive"
+        return bool(
+            self._channel.ask(
+                "lock", timeout_s=timeout_s + _QUICK_S, owner=owner, limit_s=timeout_s, mode=mode, alone=alone
+            )["alone"]
+        )
+
+    def share(self) -> None:
+        """Let others in that share the stack, which is at its baseline now."""
+        self._channel.ask("share", timeout_s=_QUICK_S)
 
     def unlock(self) -> None:
         """Let the next one have the stack."""

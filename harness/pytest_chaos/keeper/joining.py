@@ -73,7 +73,7 @@ def connect(home: RunHome, run_id: str) -> Channel | None:
         return None
     channel = Channel(connected)
     with contextlib.suppress(KeeperError):
-        if channel.ask("hello", timeout_s=_HELLO_S, run=run_id)["welcome"]:
+        if channel.ask("hello", timeout_s=_HELLO_S, run=run_id, pid=os.getpid())["welcome"]:
             return channel
     channel.close()
     return None
@@ -135,7 +135,7 @@ def _spawn(home: RunHome, *, keep: bool, project: Path | None) -> tuple[RunHome,
     starter.wait()
     channel = Channel(ours)
     try:
-        channel.ask("hello", timeout_s=_HELLO_S, run=home.run_id)
+        channel.ask("hello", timeout_s=_HELLO_S, run=home.run_id, pid=os.getpid())
     except KeeperError as failed:
         channel.close()
         said = home.log.read_text(errors="replace")[-2000:] if home.log.exists() else ""

@@ -15,6 +15,7 @@ from pytest_chaos.keeper.build import Built, build
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.leases import Lease, Leases
 from pytest_chaos.keeper.sweep import sweep
+from pytest_chaos.keeper.turns import Turns
 from pytest_chaos.model.codec import from_json, to_json
 from pytest_chaos.model.fault import Installed, Schedule
 from pytest_chaos.model.history import NodeEvent
@@ -40,8 +41,7 @@ class Keeper:
         self._idle_s = idle_s
         self._built: Built | None = None
         self._starting: asyncio.Task[None] | None = None
-        self._turn = asyncio.Lock()
-        self._turn_of: Lease | None = None
+        self._turns = Turns()
         self._ending: asyncio.Task[list[str]] | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._broken = ""
@@ -66,7 +66,8 @@ class Keeper:
             "hello": self._hello, "start": self._start, "install": self._install, "uninstall": self._uninstall,
             "door": self._door, "faults": self._faults, "undos": self._undos, "mark": self._mark, "node": self._node,
             "baseline": self._baseline, "running": self._running, "node_events": self._node_events,
-            "state": self._state, "lock": self._lock, "unlock": self._unlock, "bye": self._bye,
+            "state": self._state, "around": self._around, "lock": self._lock, "share": self._share,
+            "unlock": self._unlock, "bye": self._bye,
         }  # fmt: skip
         if op not in operations:
             msg = f"op {op!r}: must be one of {', '.join(operations)}"
@@ -85,7 +86,7 @@ class Keeper:
         if self._built is not None:
             await self._built.desk.lift_client(None if last else lease.number)
             self._built.desk.forget(lease.number)
-        self._give_turn_up(lease)
+        self._turns.give(lease.number)
         if last and self._ending is None:
             if self._keeps():
                 self._be_idle()
@@ -96,7 +97,7 @@ class Keeper:
         run = str(message.get("run", ""))
         if self._ending is not None or any(other.run not in ("", run) for other in self.leases.open.values()):
             return {"welcome": False}
-        lease.run = run
+        lease.run, lease.pid = run, int(message.get("pid", 0))
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -134,7 +135,7 @@ class Keeper:
             progress("the topology has changed: everything is started anew")
             await self._take_down()
         if self._built is None:
-            self._built = build(self.home, spec, self._reaper, self._useless)
+            self._built = build(self.home, spec, self._reaper, self._useless, self._clients)
         try:
             await self._built.up(spec, environ, progress)
         except BaseException:
@@ -171,8 +172,12 @@ class Keeper:
 
     async def _mark(self, _lease: Lease, _message: dict[str, Any]) -> dict[str, Any]:
         built = self._up()
+        built.around.look_soon()
         answer = await built.traffic.mark()
         return {"offset": answer["offset"], "open": answer.get("open", []), "spans_offset": built.spans_offset()}
+
+    async def _around(self, _lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
+        return {"around": await self._up().around.since(int(message["since_ns"]))}
 
     # -- faults -----------------------------------------------------------------------------------------------------
 
@@ -202,24 +207,21 @@ class Keeper:
     # -- turns ------------------------------------------------------------------------------------------------------
 
     async def _lock(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
-        timeout_s = float(message.get("limit_s", 60.0))
-        try:
-            await asyncio.wait_for(self._turn.acquire(), timeout_s)
-        except TimeoutError:
-            owner = message.get("owner", "the test")
-            msg = f"{owner} waited {timeout_s:g} s for the stack, which another test of this run holds"
-            raise KeeperError(msg) from None
-        self._turn_of = lease
+        owner, mode = str(message.get("owner", "the test")), message.get("mode", "exclusive")
+        if mode not in ("exclusive", "shared"):
+            msg = f"mode {mode!r}: must be 'exclusive' or 'shared'"
+            raise KeeperError(msg)
+        limit_s = float(message.get("limit_s", 60.0))
+        alone = bool(message.get("alone"))
+        return {"alone": await self._turns.take(lease.number, owner, mode, timeout_s=limit_s, alone=alone)}
+
+    async def _share(self, lease: Lease, _message: dict[str, Any]) -> dict[str, Any]:
+        self._turns.share(lease.number)
         return {}
 
     async def _unlock(self, lease: Lease, _message: dict[str, Any]) -> dict[str, Any]:
-        self._give_turn_up(lease)
+        self._turns.give(lease.number)
         return {}
-
-    def _give_turn_up(self, lease: Lease) -> None:
-        if self._turn_of is lease:
-            self._turn_of = None
-            self._turn.release()
 
     # ---------------------------------------------------------------------------------------------------------------
 
@@ -267,6 +269,9 @@ class Keeper:
         """Whether the stack stays for the next run: never one in which something could not be undone."""
         return self._keep and not self._broken and not self._dirty()
 
+    def _clients(self) -> set[int]:
+        return {lease.pid for lease in self.leases.open.values() if lease.pid}
+
     def _others(self, lease: Lease) -> bool:
         return any(other is not lease for other in self.leases.open.values())
 
@@ -275,6 +280,8 @@ class Keeper:
         sys.stderr.write(why + "\n")
 
     def _tell_event(self, event: NodeEvent) -> None:
+        if event.event == "exited":
+            self._turns.soil()
         for lease in self.leases.open.values():
             lease.tell({"event": "node", **to_json(event)})
 

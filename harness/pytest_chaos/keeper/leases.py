@@ -20,11 +20,12 @@ _LAST_ANSWERS_S = 1.0
 
 
 class Lease:
-    """One client's connection; ``run`` is the run that it says it belongs to."""
+    """One client's connection; ``run`` is the run that it says it belongs to, ``pid`` its process."""
 
     def __init__(self, number: int, writer: asyncio.StreamWriter) -> None:
         self.number = number
         self.run = ""
+        self.pid = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self._writer = writer
 

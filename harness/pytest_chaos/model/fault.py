@@ -7,12 +7,12 @@ faults room writes actions.
 from __future__ import annotations
 
 import re
-import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, Protocol
 
 from pytest_chaos.errors import FaultError
+from pytest_chaos.model.whose import TEST, baggage, whose
 
 DAY_S = 86_400
 _LONGEST = 256
@@ -86,18 +86,23 @@ class Whom:
     """Whose requests are hit: everybody's unless something is set, else those that carry all that is set.
 
     ``trace_id``: the W3C trace id (32 hex digits); ``correlation_id``: exactly this ``x-correlation-id``;
-    ``correlation_prefix``: one that begins so; ``baggage``: these W3C baggage entries, by name and (decoded) value.
-    Read from the request's own headers, so that a fault can be for one test where several share a stack. Raises
-    FaultError on a value that no request can carry.
+    ``correlation_prefix``: one that begins so; ``baggage``: these W3C baggage entries, by name and (decoded) value;
+    ``test``: the 12 hex digits of a test, which its driver's calls carry in trace id, correlation id and baggage, so
+    that a service need pass only one of them on. Read from the request's own headers, so that a fault can be for one
+    test where several share a stack. Raises FaultError on a value that no request can carry.
     """
 
     trace_id: str = ""
     correlation_id: str = ""
     correlation_prefix: str = ""
     baggage: dict[str, str] = field(default_factory=dict)
+    test: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no request can carry."""
+        test: Any = self.test
+        if not isinstance(test, str) or not TEST.fullmatch(test or "0" * 12):
+            _refuse("test", test, "must be the 12 lower-case hex digits of a test")
         trace_id: Any = self.trace_id
         if not isinstance(trace_id, str) or trace_id == "0" * 32 or not _TRACE_ID.fullmatch(trace_id or "1" * 32):
             _refuse("trace_id", trace_id, "must be 32 lower-case hex digits, not all 0")
@@ -117,13 +122,13 @@ class Whom:
 
     def __str__(self) -> str:
         """Say whom, in a few words."""
-        set_ = {name: getattr(self, name) for name in ("trace_id", "correlation_id", "correlation_prefix", "baggage")}
-        return ", ".join(f"{name} {value}" for name, value in set_.items() if value) or "everybody"
+        names = ("trace_id", "correlation_id", "correlation_prefix", "baggage", "test")
+        return ", ".join(f"{name} {getattr(self, name)}" for name in names if getattr(self, name)) or "everybody"
 
     @property
     def everybody(self) -> bool:
         """Whether nobody is left out."""
-        return not (self.trace_id or self.correlation_id or self.correlation_prefix or self.baggage)
+        return not (self.trace_id or self.correlation_id or self.correlation_prefix or self.baggage or self.test)
 
     def matches(self, headers: Mapping[str, str]) -> bool:
         """Whether a request with these headers (lower-case names) is meant."""
@@ -136,16 +141,12 @@ class Whom:
             return False
         if self.trace_id and headers.get("traceparent", "").lower().split("-")[1:2] != [self.trace_id]:
             return False
+        if self.test and whose(headers) != self.test:
+            return False
         return not self.baggage or self.baggage.items() <= baggage(headers.get("baggage", "")).items()
 
 
 EVERYBODY = Whom()
-
-
-def baggage(header: str) -> dict[str, str]:
-    """Read a W3C ``baggage`` header: its entries by name, values decoded, properties left out."""
-    pairs = (entry.partition(";")[0].partition("=") for entry in header.split(","))
-    return {name.strip(): urllib.parse.unquote(value.strip()) for name, found, value in pairs if found}
 
 
 def _number(value: object) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
@@ -71,12 +73,82 @@ class NodeInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bypass:
+    """Somebody reached a node around its links: ``caller`` is a node, or empty for a process outside of the stack.
+
+    Known from connections (``connections`` of them at ``address``, held by ``pid``, seen between ``first_ns`` and
+    ``last_ns``), or from the ids of ``spans`` that no request on a link explains.
+    """
+
+    caller: str
+    callee: str
+    address: str = ""
+    pid: int = 0
+    program: str = ""
+    connections: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    spans: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        who = self.caller or "a process outside of the stack"
+        if self.spans:
+            return (
+                f"{who} reached {self.callee} around its link: {len(self.spans)} server spans of {self.callee} "
+                f"(such as {self.spans[0]}) answer requests that were on no link"
+            )
+        number = f"{self.connections} connection{'s' if self.connections != 1 else ''}"
+        return (
+            f"{who} reached {self.callee} at {self.address} directly ({number}, pid {self.pid} {self.program}), "
+            "not through its link"
+        ).replace(" )", ")")
+
+    def concerns(self, link: str) -> bool:
+        """Whether a link did not see what it should have seen."""
+        caller, _, callee = link.partition(" -> ")
+        return caller == self.caller and callee.partition(".")[0] == self.callee
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Things that were recorded; ``more`` counts those that were left out for their number."""
+
+    attempts: tuple[Attempt, ...] = ()
+    messages: tuple[Message, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    spans: tuple[Span, ...] = ()
+    more: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.attempts or self.messages or self.effects or self.spans or self.more)
+
+    def __str__(self) -> str:
+        """Say what there is and give an example of each kind, in one sentence's part."""
+        said = []
+        if self.attempts:
+            one = self.attempts[0]
+            said.append(f"{len(self.attempts)} requests (such as {one.id} {one.operation} on {one.link})")
+        if self.messages:
+            said.append(f"{len(self.messages)} things about messages (such as {self.messages[0].id})")
+        if self.effects:
+            row = self.effects[0]
+            said.append(f"{len(self.effects)} effects (such as {row.node} {row.ledger} {row.key})".replace(" )", ")"))
+        if self.spans:
+            said.append(f"{len(self.spans)} spans (such as {self.spans[0].service} {self.spans[0].name!r})")
+        return ", ".join([*said, *([f"{self.more} more"] if self.more else [])])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """One test, in; verdicts, out. All sequences are in time order; all times monotonic ns of this host.
 
     ``tolerance_ns`` is the calibrated observation skew, ``lag_ns`` the harness's own worst event-loop lag in the
     window: timing rules widen by both. ``quiescent`` is False when the system had not come to rest; ``unrest`` then
-    says what was open. ``spans_complete`` False: ``spans_missing`` says which evidence never came.
+    says what was open. ``spans_complete`` False: ``spans_missing`` says which evidence never came. ``isolation``
+    ``shared``: other tests used the stack too, so this holds the test's own alone, and ``unattributed`` what may be.
+    ``around``: who reached whom around the links; nothing there was seen, and no fault could act on it.
     """
 
     test: str
@@ -96,6 +168,26 @@ class History:
     spans_missing: tuple[str, ...] = ()
     tolerance_ns: int = 5_000_000
     lag_ns: int = 0
+    isolation: Literal["exclusive", "shared"] = "exclusive"
+    unattributed: Evidence = field(default_factory=Evidence)
+    around: tuple[Bypass, ...] = ()
+
+    def if_caused_by(self, op: Op) -> History:
+        """Give the History as it is if everything unattributed is the test's own, and this call of it caused it."""
+        more = self.unattributed
+        attempts = (
+            dataclasses.replace(one, request_headers={**one.request_headers, "traceparent": _context(op, one.id)})
+            for one in more.attempts
+        )
+        messages = (dataclasses.replace(one, traceparent=_context(op, one.id)) for one in more.messages)
+        return dataclasses.replace(
+            self,
+            attempts=tuple(sorted((*self.attempts, *attempts), key=lambda one: (one.started_ns, one.id))),
+            messages=tuple(sorted((*self.messages, *messages), key=lambda one: one.at_ns)),
+            effects=tuple(sorted((*self.effects, *more.effects), key=lambda one: one.at_ns)),
+            spans=(*self.spans, *more.spans),
+            unattributed=Evidence(),
+        )
 
     def on(self, link: str) -> tuple[Attempt, ...]:
         """All attempts that a link's caller made itself (none that a fault replayed), by their first request byte."""
@@ -128,3 +220,8 @@ class History:
             for effect in self.effects
             if effect.source == "state" and effect.node == node and ledger in ("", effect.ledger)
         )
+
+
+def _context(op: Op, about: str) -> str:
+    """Make the traceparent of something that a call is taken to have caused."""
+    return f"00-{op.trace_id}-{zlib.crc32(about.encode()):016x}-01"

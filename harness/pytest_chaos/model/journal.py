@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pytest_chaos.model.fault import Schedule
 from pytest_chaos.model.history import History
 from pytest_chaos.model.verdict import Verdict
 
@@ -54,8 +55,31 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided about one request that a rule matches: ``n`` is its ordinal within the operation ``op``.
+
+    ``drawn`` is what chance said (a hit is below the rule's probability), ``delay_ms`` the delay that was drawn. With
+    one seed all but ``at_ns`` (monotonic) is the same again, where the rule promises to repeat.
+    """
+
+    fault: str
+    rule: str
+    link: str
+    op: str = ""
+    n: int
+    hit: bool = False
+    drawn: float | None = None
+    delay_ms: float | None = None
+    at_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseRecord:
-    """One test: its outcome, why, the verdicts, and the whole History that they were computed from."""
+    """One test: its outcome, why, the verdicts, and the whole History that they were computed from.
+
+    ``schedules`` are the faults as they were installed, in order: values that a replay installs once more.
+    ``decisions`` are sorted by fault, rule, operation and ordinal; ``decisions_left_out`` counts those beyond 2000.
+    """
 
     type: Literal["test"] = "test"
     nodeid: str
@@ -69,6 +93,9 @@ class CaseRecord:
     logs: dict[str, str] = field(default_factory=dict)
     checkers: tuple[dict[str, object], ...] = ()
     replay: str = ""
+    schedules: tuple[Schedule, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    decisions_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

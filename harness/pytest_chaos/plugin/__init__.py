@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,8 @@ _REPORTS: pytest.StashKey[dict[str, pytest.TestReport]] = pytest.StashKey()
 
 _MARKER = (
     "chaos(env=None, needs=(), isolation='exclusive', allow_inconclusive=False): a chaos test. "
-    "env: settings of nodes, by name; needs: real parts without which it skips; isolation: 'exclusive' or 'fresh'"
+    "env: settings of nodes, by name; needs: real parts without which it skips; isolation: 'exclusive', 'fresh' (its "
+    "services are restarted first) or 'shared' (beside others, with faults on its own requests alone)"
 )
 
 
@@ -93,9 +95,9 @@ def _replay(config: pytest.Config, items: list[pytest.Item]) -> None:
     journal = options.text(config, "chaos_replay")
     if not journal:
         return
-    from pytest_chaos.plugin.run import failed_in  # noqa: PLC0415 - only with --chaos-replay
+    from pytest_chaos.plugin.replaying import failed_in  # noqa: PLC0415 - only with --chaos-replay
 
-    wanted = failed_in(journal)
+    wanted = failed_in(Path(journal))
     others = [item for item in items if item.nodeid not in wanted]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item.nodeid in wanted]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_chaos import errors
 from pytest_chaos.engine.judge import bind
 from pytest_chaos.errors import ChaosError, Inconclusive
 from pytest_chaos.model.codec import to_json
-from pytest_chaos.model.journal import CaseOutcome, CaseRecord
+from pytest_chaos.model.journal import CaseOutcome, CaseRecord, Decision
 
 if TYPE_CHECKING:
     import pytest
@@ -25,10 +26,12 @@ def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytes
     """
     last = chaos.judgements[-1] if chaos.judgements else None
     verdicts = tuple(verdict for judgement in chaos.judgements for verdict in judgement.verdicts)
-    try:
-        history = last.history if last is not None else chaos.history()
-    except ChaosError:
-        history = None
+    history = last.history if last is not None else None
+    decisions: tuple[Decision, ...] = ()
+    left_out = 0
+    with contextlib.suppress(ChaosError):  # a stack that has broken down tells no more
+        history = history or chaos.history()
+        decisions, left_out = chaos.decisions()
     named = [checker for judgement in chaos.judgements for checker in judgement.named]
     declared = [bind(policy, link) for link, policy in session.topology.policies()]
     checkers = (
@@ -46,6 +49,9 @@ def case_record(session: Session, item: pytest.Item, chaos: Chaos, report: pytes
         history=history,
         logs=session.keeper.logs(),
         checkers=checkers,
+        schedules=chaos.schedules,
+        decisions=decisions,
+        decisions_left_out=left_out,
         replay=f"pytest --chaos --chaos-seed={session.settings.seed} '{item.nodeid}'",
     )
 

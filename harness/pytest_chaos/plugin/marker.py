@@ -15,8 +15,14 @@ def marker_options(nodeid: str, given: dict[str, Any]) -> dict[str, Any]:
             msg = f"{nodeid}: the chaos marker has no option {name!r}; it has: {', '.join(wanted)}"
             raise ChaosError(msg)
         wanted[name] = value
-    if wanted["isolation"] not in ("exclusive", "fresh"):
-        msg = f"{nodeid}: isolation={wanted['isolation']!r} must be 'exclusive' or 'fresh'"
+    if wanted["isolation"] not in ("exclusive", "fresh", "shared"):
+        msg = f"{nodeid}: isolation={wanted['isolation']!r} must be 'exclusive', 'fresh' or 'shared'"
+        raise ChaosError(msg)
+    if wanted["isolation"] == "shared" and wanted["env"]:
+        msg = (
+            f"{nodeid}: env={wanted['env']!r} starts nodes with other settings, under the feet of the tests that share "
+            "the stack: leave isolation='shared' out"
+        )
         raise ChaosError(msg)
     if isinstance(wanted["needs"], str):
         wanted["needs"] = (wanted["needs"],)

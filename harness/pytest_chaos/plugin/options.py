@@ -60,7 +60,7 @@ _OPTIONS = (
         name="--chaos-replay",
         default="",
         metavar="FILE",
-        help="a journal.jsonl: run the tests that failed in it, with its seed",
+        help="a journal.jsonl: run the tests that failed in it, with its seed and the faults that it recorded",
     ),
     _Option(name="--chaos-jaeger", default="", metavar="URL", help="a Jaeger UI to link traces to"),
     _Option(name="--chaos-timeout", default="60", metavar="SECONDS", help="a chaos test's time limit"),

@@ -19,16 +19,17 @@ from pytest_chaos.engine import journal
 from pytest_chaos.engine.chaos import Chaos, Renderer
 from pytest_chaos.engine.session import Session, new_run_id, open_session
 from pytest_chaos.errors import ChaosError, Inconclusive, KeeperError, StackError, Violation
-from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, RunRecord, UndoRecord
+from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, UndoRecord
 from pytest_chaos.model.topology import Topology
-from pytest_chaos.parts import all_parts
-from pytest_chaos.plugin import options
+from pytest_chaos.plugin import options, replaying
 from pytest_chaos.plugin.case import case_record
 from pytest_chaos.plugin.marker import marker_options
+from pytest_chaos.plugin.needs import need, not_to_be_had
 
 if TYPE_CHECKING:
     from pytest_chaos.engine.judge import Judgement
     from pytest_chaos.engine.settings import RunSettings
+    from pytest_chaos.model.fault import Schedule
 
 _LOCK_TIMEOUT_S = 600.0
 
@@ -43,7 +44,7 @@ def identify(config: pytest.Config) -> tuple[str, int]:
         return str(worker["chaos_run_id"]), int(worker["chaos_seed"])
     replay = options.text(config, "chaos_replay")
     if replay:
-        return new_run_id(), _first(Path(replay)).seed
+        return new_run_id(), replaying.seed_of(Path(replay))
     given = options.text(config, "chaos_seed")
     return new_run_id(), int(given) if given else int.from_bytes(os.urandom(4), "big")
 
@@ -67,20 +68,33 @@ class ChaosRun:
         marker = request.node.get_closest_marker("chaos")
         wanted = marker_options(request.node.nodeid, dict(marker.kwargs) if marker else {})
         session = self._session_for(request)
-        _need(wanted["needs"], self._missing, self.settings.require)
-        session.keeper.lock(request.node.nodeid, timeout_s=_LOCK_TIMEOUT_S)
+        need(wanted["needs"], self._missing, self.settings.require)
+        shared = wanted["isolation"] == "shared"
+        alone = session.keeper.lock(
+            request.node.nodeid, timeout_s=_LOCK_TIMEOUT_S, shared=shared, alone=bool(self._stale)
+        )
         try:
-            self._baseline(session, wanted)
+            if alone:
+                self._baseline(session, wanted)
+            else:
+                session.keeper.mark_logs()
+            if shared and alone:
+                session.keeper.share()
             session.begin_test()
-            window = session.recorder.begin()
+            in_hand = Chaos(
+                session,
+                request.node.nodeid,
+                session.recorder.begin(),
+                allow_inconclusive=wanted["allow_inconclusive"],
+                render=_renderer(session, request.node.nodeid),
+                shared=shared,
+                recorded=self._recorded().get(request.node.nodeid),
+            )
         except BaseException:
             session.keeper.unlock()
             raise
         self._alarm(request)
-        renderer = _renderer(session, request.node.nodeid)
-        return Chaos(
-            session, request.node.nodeid, window, allow_inconclusive=wanted["allow_inconclusive"], render=renderer
-        )
+        return in_hand
 
     def leave(self, item: pytest.Item, chaos: Chaos, reports: Mapping[str, pytest.TestReport]) -> None:
         """Write the test's record, put its nodes' settings back, and let the next test have the stack."""
@@ -95,6 +109,8 @@ class ChaosRun:
             chaos.close()
             with contextlib.suppress(KeeperError):  # the test itself, or the next one, says that it is gone
                 session.keeper.unlock()
+        for bypass in record.history.around if record.history else ():
+            item.warn(pytest.PytestWarning(f"{item.nodeid}: {bypass}"))
 
     def close(self) -> None:
         """Give the lease back; what could not be undone goes into the journal."""
@@ -112,7 +128,7 @@ class ChaosRun:
             topology = _topology(request)
             try:
                 self._session = open_session(self.settings, topology, self._progress())
-                self._missing = _not_to_be_had(self._session, self.settings.require)
+                self._missing = not_to_be_had(self._session, self.settings.require)
             except ChaosError as broken:
                 self._broken = broken
                 raise
@@ -126,6 +142,10 @@ class ChaosRun:
             restart |= {node.name for node in session.topology.nodes if type(node).__name__ == "Service"}
         session.keeper.baseline(restart=sorted(restart), env=env)
         self._stale |= set(env)
+
+    def _recorded(self) -> Mapping[str, tuple[Schedule, ...]]:
+        replay = options.text(self._config, "chaos_replay")
+        return replaying.schedules_of(Path(replay)) if replay else {}
 
     def _progress(self) -> Any:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -175,30 +195,6 @@ def _topology(request: pytest.FixtureRequest) -> Topology:
     return topology
 
 
-def _need(needs: tuple[str, ...], missing: Mapping[str, str], required: tuple[str, ...]) -> None:
-    """Skip a test whose part is missing, or fail it where the run requires that part.
-
-    A required part is everybody's need.
-    """
-    for part in (*needs, *required):
-        if part not in missing:
-            continue
-        reason = f"needs {part}: {missing[part]}"
-        if part in required:
-            pytest.fail(f"--chaos-require={part}: {reason}", pytrace=False)
-        pytest.skip(reason)
-
-
-def _not_to_be_had(session: Session, required: tuple[str, ...]) -> dict[str, str]:
-    """Map every missing part to how to get it.
-
-    Those of the topology, and required ones that the topology does not start.
-    """
-    sources = all_parts()
-    found = {part: sources[part].find(os.environ) for part in required}
-    return {name: part.how_to_get for name, part in found.items() if part.found is None} | session.missing_parts()
-
-
 def _callers_with_open_breakers(session: Session, record: CaseRecord) -> set[str]:
     """List the services whose breaker this test may have moved: the next test finds them restarted."""
     guarded = {link for link, policy in session.topology.policies() if type(policy).__name__ == "CircuitBreaker"}
@@ -240,23 +236,6 @@ def blame_the_harness(chaos: Chaos, failed: BaseException) -> None:
     first = (str(failed).strip() or "nothing").splitlines()[0]
     with contextlib.suppress(KeeperError):  # a keeper that is gone has been named by the failure itself
         chaos.unbroken(f"{type(failed).__name__}: {first}")
-
-
-def failed_in(path: str) -> set[str]:
-    """List the tests that did not pass in a journal."""
-    return {
-        record.nodeid
-        for record in journal.read(Path(path))
-        if isinstance(record, CaseRecord) and record.outcome not in ("passed", "skipped")
-    }
-
-
-def _first(path: Path) -> RunRecord:
-    record = next(iter(journal.read(path)), None)
-    if not isinstance(record, RunRecord):
-        msg = f"{path}: does not begin with a run record; give a run's journal.jsonl"
-        raise pytest.UsageError(msg)
-    return record
 
 
 def conclude(settings: RunSettings) -> bool:

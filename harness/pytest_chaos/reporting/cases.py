@@ -245,5 +245,9 @@ def _evidence(history: History) -> tuple[str, ...]:
         f"spans incomplete: {'; '.join(history.spans_missing)[:300]}" if history.spans_missing else "spans incomplete"
     )
     found.append("spans complete" if history.spans_complete else missing)
+    if history.isolation == "shared":
+        loose = f", nobody can say whose: {history.unattributed}" if history.unattributed else ""
+        found.append(f"the test's own only, on a stack that others shared{loose}")
+    found += [str(bypass) for bypass in history.around]
     found.append(f"tolerance {history.tolerance_ns / 1e6:g} ms, harness lag {history.lag_ns / 1e6:.1f} ms")
     return tuple(found)

@@ -41,7 +41,7 @@ _COUNTS = st.integers(1, 40)
 
 
 def whoms() -> st.SearchStrategy[Whom]:
-    """Give whose requests are meant: everybody's, or those of one trace, correlation or baggage."""
+    """Give whose requests are meant: everybody's, or those of one trace, correlation, baggage or test."""
     trace_ids = st.text("0123456789abcdef", min_size=32, max_size=32).filter(lambda text: text != "0" * 32)
     named = st.builds(
         Whom,
@@ -49,6 +49,7 @@ def whoms() -> st.SearchStrategy[Whom]:
         correlation_id=_TEXT,
         correlation_prefix=_TEXT,
         baggage=st.dictionaries(_TOKEN, _TEXT, max_size=2),
+        test=st.just("") | st.text("0123456789abcdef", min_size=12, max_size=12),
     )
     return st.just(Whom()) | named
 

@@ -88,13 +88,12 @@ class World:
         """Count that a rule acted, and put it on the spool."""
         at_ns = self.now()
         active.hit(at_ns)
-        rule = active.rule
-        self.append({"k": "h", "rule": rule.id, "fault": rule.fault, "link": link, "attempt": attempt, "at_ns": at_ns})
+        row = {"k": "h", **_of(active), "link": link, "attempt": attempt, "at_ns": at_ns}
+        self.append(row)
 
     def _decided(self, decision: Decision) -> None:
         """Put a decision on the spool: nothing in it but ``at_ns`` depends on when it was made."""
-        rule = decision.active.rule
-        row: dict[str, Any] = {"k": "d", "rule": rule.id, "fault": rule.fault, "link": rule.link}
+        row: dict[str, Any] = {"k": "d", **_of(decision.active), "link": decision.active.rule.link}
         row |= {"op": decision.op_key, "n": decision.ordinal, "hit": decision.hit}
         if decision.drawn is not None:
             row["drawn"] = round(decision.drawn, 6)
@@ -157,6 +156,11 @@ class World:
         for active in lifted:
             for future in self._waiting.pop(active, {}).values():
                 _wake(future)
+
+
+def _of(active: Active) -> dict[str, str]:
+    """Say which rule of which fault of which schedule; faults of two tests may bear one name."""
+    return {"rule": active.rule.id, "fault": active.rule.fault, "schedule": active.schedule}
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -67,6 +67,22 @@ def test_identities_repeat_with_seed_and_test_and_differ_otherwise() -> None:
     assert all(len(identity.trace_id) == 32 and len(identity.span_id) == 16 for identity in first)
 
 
+def test_calls_of_a_burst_are_named_by_their_place_in_it_and_not_by_who_came_first() -> None:
+    def names(order: list[int]) -> dict[int, list[str]]:
+        identities = Identities(1, "t")
+        identities.next()
+        place = identities.branches()
+        found: dict[int, list[str]] = {}
+        for index in order:
+            with place(index):
+                found[index] = [identities.next().op_id, identities.next().op_id]
+        found[-1] = [identities.next().op_id]
+        return found
+
+    assert names([0, 1, 2]) == names([2, 0, 1])
+    assert names([0, 1]) == {0: ["o2.1", "o2.1.2"], 1: ["o2.2", "o2.2.2"], -1: ["o3"]}
+
+
 def refusal(**fields: object) -> FaultRecord:
     known = {"id": "f1", "kind": "Refuse", "target": "test -> a", "installed_ns": 100, "lifted_ns": 200}
     return FaultRecord(**{**known, **fields})  # type: ignore[arg-type]

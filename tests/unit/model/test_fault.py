@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_chaos.errors import FaultError
-from pytest_chaos.model.fault import When, Whom, baggage
+from pytest_chaos.model.fault import When, Whom
+from pytest_chaos.model.whose import baggage, whose
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -88,6 +89,27 @@ def test_whom_is_read_from_the_headers(whom: Whom, hit: bool) -> None:
     assert whom.matches({}) is whom.everybody
 
 
+MINE, OTHERS = "0123456789ab", "ba9876543210"
+
+
+@pytest.mark.parametrize(
+    ("headers", "test"),
+    [
+        ({"traceparent": f"00-c4a0{MINE}{'5' * 16}-00f067aa0ba902b7-01"}, MINE),
+        ({"x-correlation-id": f"chaos-{MINE}-7"}, MINE),
+        ({"baggage": f"tenant=a, chaos.correlation_id=chaos-{MINE}-7;ttl=1"}, MINE),
+        ({"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "x-correlation-id": f"chaos-{MINE}-7"}, MINE),
+        ({"traceparent": f"00-c4a0{OTHERS}{'5' * 16}-00f067-01", "x-correlation-id": f"chaos-{MINE}-7"}, OTHERS),
+        ({"x-correlation-id": f"chaos-{OTHERS}-7", "baggage": f"chaos.correlation_id=chaos-{MINE}-7"}, OTHERS),
+        ({"x-correlation-id": "order-7", "traceparent": "00-c4a0-1-01"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_test_is_known_by_whatever_a_service_passes_on_of_its_marks(headers: dict[str, str], test: str) -> None:
+    assert whose(headers) == test
+    assert Whom(test=MINE).matches(headers) is (test == MINE)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "says"),
     [
@@ -97,6 +119,8 @@ def test_whom_is_read_from_the_headers(whom: Whom, hit: bool) -> None:
         ({"correlation_id": "a\nb"}, "correlation_id=.*printable"),
         ({"correlation_prefix": "x" * 257}, "correlation_prefix=.*256"),
         ({"baggage": {"a b": "c"}}, "baggage="),
+        ({"test": "0123"}, "test='0123': must be the 12"),
+        ({"test": 7}, "test=7"),
         ({"baggage": {"a": 1}}, "baggage="),
         ({"baggage": "a=b"}, "baggage="),
     ],
