@@ -5,6 +5,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 SOAK_ROUNDS ?= 10
 SOAK_STREAMS ?= 100000
+BENCH ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,8 +45,8 @@ lint: $(VENV)/.installed  ## ruff, mypy strict, the house's import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: setup  ## measure against peers; writes reports/bench.json and prints a table
-	$(BIN)/python -m benchmarks
+bench: setup $(VENV)-bench/.installed  ## measure against peers; reports/bench.json and a table; BENCH="http1 grpc" for some
+	$(BIN)/python -m benchmarks $(BENCH)
 
 soak: setup  ## kill runs at random moments, again and again; send wire broken HTTP without end
 	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
@@ -54,12 +55,14 @@ soak: setup  ## kill runs at random moments, again and again; send wire broken H
 protos: $(VENV)/.installed  ## write protos/*_pb2*.py anew from protos/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/order.proto protos/inventory.proto
 
-lock: $(UV)  ## write requirements.lock anew from pyproject.toml
+lock: $(UV)  ## write requirements.lock and benchmarks/requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	$(UV) pip compile --group bench --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet --output-file benchmarks/requirements.lock
 
 clean:  ## remove the environments, caches of tools and reports of this checkout (not the per-user cache of real parts)
-	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-bench $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find reports -mindepth 1 ! -name .gitkeep -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -77,4 +80,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "== Python packages: exactly requirements.lock, checked by hash, and this package in editable mode =="
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)-bench/.installed: benchmarks/requirements.lock | $(UV)
+	@echo "== peers for the benchmarks (Envoy), in an environment of their own =="
+	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)-bench
+	$(UV) pip sync --quiet --python $(VENV)-bench/bin/python --require-hashes benchmarks/requirements.lock
 	@touch $@
