@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.http1.exchange import Http1Exchange
 from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Head, build, parse_request
-from pytest_chaos.wire.record import REQUEST_HEADERS, op_key
+from pytest_chaos.wire.record import REQUEST_HEADERS
 from pytest_chaos.wire.stub import Answer
 from pytest_chaos.wire.table import NOTHING, Facts
 
@@ -129,9 +129,7 @@ class Http1(Handler):
         record.request_headers = {name: value for name, value in head.fields.items() if name in REQUEST_HEADERS}
         plan = NOTHING
         if world.table.watched(link.name):
-            plan = world.table.decide(
-                link.name, Facts(operation=operation, headers=head.fields, op_key=op_key(head.fields))
-            )
+            plan = world.table.decide(link.name, Facts(operation, head.fields))
         return Http1Exchange(self, head, raw, record, plan)
 
     def _too_large(self) -> None:

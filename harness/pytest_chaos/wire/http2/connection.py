@@ -7,7 +7,7 @@ from pytest_chaos.wire.http2 import frames
 from pytest_chaos.wire.http2.frames import BadFrame, Block, Frame, FrameReader, HeaderReader, HeaderWriter
 from pytest_chaos.wire.http2.stream import Http2Stream
 from pytest_chaos.wire.http2.stub import Http2Stub
-from pytest_chaos.wire.record import REQUEST_HEADERS, op_key
+from pytest_chaos.wire.record import REQUEST_HEADERS
 from pytest_chaos.wire.table import NOTHING, Facts
 
 _GRACEFUL = 0x7FFFFFFF
@@ -182,7 +182,7 @@ class Http2(Handler):
         record.request_bytes = len(frame.raw)
         plan = NOTHING
         if world.table.watched(link.name):
-            facts = Facts(operation=operation, headers=fields, protocol=record.protocol, op_key=op_key(fields))
+            facts = Facts(operation, fields, record.protocol)
             plan = world.table.decide(link.name, facts)
         stream = self._streams[frame.stream] = Http2Stream(self, frame.stream, record, plan, headers)
         stream.request_begun(end=bool(frame.flags & frames.END_STREAM))
