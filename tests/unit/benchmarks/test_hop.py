@@ -7,7 +7,7 @@ from benchmarks.hop.contenders import Contender
 from benchmarks.hop.grpc import _MESSAGE, _OPENING, Grpc, GrpcTraced, _frame, _Frames
 from benchmarks.hop.measure import LOADS, Seen, goals
 from benchmarks.rows import row
-from pytest_chaos.wire.http2.frames import HeaderReader
+from pytest_chaos.wire.http2.header_reader import HeaderReader
 
 
 @pytest.mark.parametrize("step", [1, 7, 10_000])

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from pytest_chaos.wire.acts import How
 from pytest_chaos.wire.http2 import frames
-from pytest_chaos.wire.http2.frames import Block, Frame
+from pytest_chaos.wire.http2.frames import Frame
 from pytest_chaos.wire.http2.grpc import OF_HTTP, UNAVAILABLE, Messages, deadline_passed
+from pytest_chaos.wire.http2.headers import Block
 from pytest_chaos.wire.http2.held import HeldAnswer, answer_headers, reset_headers, status_headers
 from pytest_chaos.wire.http2.request import Http2Request
 from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, named
@@ -42,7 +43,8 @@ class Http2Stream(Http2Request):
             record.upstream_status = None if self._grpc and status == _OK else status
         if fields.get("grpc-status", "").isdecimal():
             record.upstream_grpc_status = int(fields["grpc-status"])
-        record.response_headers.update({name: value for name, value in fields.items() if name in RESPONSE_HEADERS})
+        if headers.answered:
+            record.response_headers = {**record.response_headers, **headers.answered}
         self._answer_ended = self._answer_ended or end
         if self._delivering:
             self._give_headers(headers, end=end)
@@ -214,7 +216,7 @@ class Http2Stream(Http2Request):
             headers = status_headers(grpc_code, message, begun=self._begun, metadata=answer.headers)
             body = b""
             record.grpc_status = grpc_code
-        record.response_headers.update(named(answer.headers, RESPONSE_HEADERS))
+        record.response_headers = {**record.response_headers, **named(answer.headers, RESPONSE_HEADERS)}
         if self._fields.get(":method") == "HEAD":
             body = b""
         record.answered_ns = record.answered_ns or self.world.now()
