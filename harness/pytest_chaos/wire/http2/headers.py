@@ -45,9 +45,12 @@ def _length(size: int) -> bytes:
 
 
 class Block:
-    """A header block's meaning: ``headers`` in order, ``fields`` by name (repeats joined), and how we write it."""
+    """A header block's meaning: ``headers`` in order, ``fields`` by name (repeats joined), and how we write it.
 
-    __slots__ = ("_answered", "_asked", "_grpc_status", "_said", "_status", "fields", "literals")
+    ``status`` and ``grpc_status`` are None where they are missing or no number.
+    """
+
+    __slots__ = ("_answered", "_asked", "_said", "fields", "grpc_status", "literals", "status")
 
     def __init__(self, headers: Sequence[Header]) -> None:
         self._work_out([said(name, value) for name, value in headers])
@@ -65,8 +68,13 @@ class Block:
         if len(self.fields) != len(headers):
             self.fields = joined((one.key, one.text) for one in headers)
         self.literals = b"".join([one[4] for one in headers])
+        self.status, self.grpc_status = self._number(":status"), self._number("grpc-status")
         self._asked: dict[str, str] | None = None
         self._answered: dict[str, str] | None = None
+
+    def _number(self, name: str) -> int | None:
+        text = self.fields.get(name)
+        return int(text) if text is not None and text.isdecimal() else None
 
     @property
     def headers(self) -> list[Header]:

@@ -204,6 +204,8 @@ class Http2Request(Exchange):
 
     def _give_back(self) -> None:
         """Give the caller its credit back for what waited and will not be forwarded."""
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         self._swallow(sum(len(part.raw) - frames.HEAD for part in waiting if isinstance(part, Frame)))
 
