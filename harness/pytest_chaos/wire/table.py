@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
-from pytest_chaos.model.fault import WireRule
+from pytest_chaos.model.fault import EVERYBODY, WireRule
 from pytest_chaos.wire.kinds import Phase, phase_of
 from pytest_chaos.wire.record import op_key as op_key_in
 
@@ -262,9 +262,10 @@ def matches(rule: WireRule, facts: Facts) -> bool:
 
 
 def _is_for(rule: WireRule, headers: Mapping[str, str]) -> bool:
-    if rule.headers and any(headers.get(name.lower()) != value for name, value in rule.headers.items()):
-        return False
-    return rule.whom.matches(headers)
+    for name, value in rule.headers.items():
+        if headers.get(name.lower()) != value:
+            return False
+    return rule.whom is EVERYBODY or rule.whom.matches(headers)
 
 
 def _is_about(rule: WireRule, facts: Facts) -> bool:

@@ -23,8 +23,8 @@ _LINGER_S = 0.005
 class Http1Exchange(Http1Request):
     """The whole exchange."""
 
-    def __init__(self, http: Http1, head: Head, raw: bytes, record: Record, plan: Plan) -> None:
-        super().__init__(http, head, raw, record, plan)
+    def __init__(self, http: Http1, head: Head, raw: bytes, body: Body, record: Record, plan: Plan) -> None:
+        super().__init__(http, head, raw, body, record, plan)
         self.left_ns: int | None = None
         self._answer_head = self._beyond = b""
         self._answer_body: Body | None = None
@@ -88,9 +88,7 @@ class Http1Exchange(Http1Request):
             self._answer_body = head.body(request=self._head)
             self._held_head = len(raw)
             self.record.upstream_status = head.status
-            self.record.response_headers = {
-                name: value for name, value in head.fields.items() if name in RESPONSE_HEADERS
-            }
+            self.record.response_headers = head.answered
             parts.append(raw)
         return data
 

@@ -8,6 +8,7 @@ import re
 
 import httptools
 
+from pytest_chaos.wire.record import RESPONSE_HEADERS
 from pytest_chaos.wire.stub import Answer
 
 HEAD_LIMIT = 64 * 1024
@@ -82,13 +83,21 @@ class Body:
 class Head:
     """A message's head; ``fields`` are its headers with lower-case names, repeats joined with a comma."""
 
-    __slots__ = ("fields", "keep_alive", "method", "status", "target")
+    __slots__ = ("_answered", "fields", "keep_alive", "method", "status", "target")
 
     def __init__(self) -> None:
         self.method = self.target = ""
         self.status = 0
         self.keep_alive = True
         self.fields: dict[str, str] = {}
+        self._answered: dict[str, str] | None = None
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """Of an answer's headers, those that are recorded; not to be changed."""
+        if self._answered is None:
+            self._answered = {name: value for name, value in self.fields.items() if name in RESPONSE_HEADERS}
+        return self._answered
 
     def on_url(self, url: bytes) -> None:
         """Take (a part of) the target."""
