@@ -7,6 +7,7 @@ CONFORMANCE_ROUNDS ?= 2
 SOAK_ROUNDS ?= 10
 SOAK_STREAMS ?= 100000
 SOAK_SHARED ?= 200
+BENCH ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,8 +47,8 @@ lint: $(VENV)/.installed  ## ruff, mypy strict (the package, the shop, chaos tes
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: setup  ## measure against peers; writes reports/bench.json and prints a table
-	$(BIN)/python -m benchmarks
+bench: setup $(VENV)-bench/.installed  ## measure against peers; reports/bench.json and a table; BENCH="http1 grpc" for some
+	$(BIN)/python -m benchmarks $(BENCH)
 
 soak: setup  ## kill runs at random moments, again and again; send wire broken HTTP without end; share a stack 200 times
 	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
@@ -60,12 +61,14 @@ conformance: setup  ## see what every client library makes of every fault, and w
 protos: $(VENV)/.installed  ## write protos/*_pb2*.py anew from protos/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/order.proto protos/inventory.proto
 
-lock: $(UV)  ## write requirements.lock anew from pyproject.toml
+lock: $(UV)  ## write requirements.lock and benchmarks/requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	$(UV) pip compile --group bench --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet --output-file benchmarks/requirements.lock
 
 clean:  ## remove the environments, caches of tools and reports of this checkout (not the per-user cache of real parts)
-	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-bench $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find reports -mindepth 1 ! -name .gitkeep -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -83,4 +86,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "== Python packages: exactly requirements.lock, checked by hash, and this package in editable mode =="
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)-bench/.installed: benchmarks/requirements.lock | $(UV)
+	@echo "== peers for the benchmarks (Envoy), in an environment of their own =="
+	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)-bench
+	$(UV) pip sync --quiet --python $(VENV)-bench/bin/python --require-hashes benchmarks/requirements.lock
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -12,13 +13,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import idempotency, stack_up, wire_hop
+from benchmarks import idempotency, stack_up
+from benchmarks.hop import measure as hop
+from benchmarks.hop import memory
 from benchmarks.rows import Measured, table
 from pytest_chaos.errors import ChaosError
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS: dict[str, Callable[[], Measured]] = {
-    "wire_hop": wire_hop.measure,
+    **{kind: functools.partial(hop.measure, kind) for kind in hop.LOADS},
+    "memory": memory.measure,
     "stack_up": stack_up.measure,
     "idempotency": idempotency.measure,
 }

@@ -78,7 +78,7 @@ def test_ordinary_text_is_not(text):
     assert findings(text) == []
 
 
-def test_no_uv_lock_and_no_second_lock():
+def test_no_uv_lock_which_names_addresses():
     assert not (ROOT / "uv.lock").exists()
 
 

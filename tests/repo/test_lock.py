@@ -1,4 +1,4 @@
-"""The lock pins everything that pyproject.toml asks for, by hash, and knows no address."""
+"""The locks pin everything that pyproject.toml asks for, by hash, and know no address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tomllib
 
 from tests.repo.tree import ROOT
 
-LOCK = (ROOT / "requirements.lock").read_text()
+LOCK = (ROOT / "requirements.lock").read_text() + (ROOT / "benchmarks" / "requirements.lock").read_text()
 PINS = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", LOCK, re.MULTILINE))
 
 

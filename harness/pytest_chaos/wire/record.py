@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,14 +15,17 @@ RESPONSE_HEADERS = frozenset(
     {"x-correlation-id", "retry-after", "content-type", "grpc-message", "grpc-retry-pushback-ms"}
 )
 _ALWAYS = ("id", "link", "connection", "reused", "protocol", "connected_ns", "started_ns")
-_TEXTS = (
-    "operation", "closed_by", "error", "request_headers", "response_headers", "body_hash", "request_bytes",
-    "response_bytes", "marker", "faults", "request_messages", "response_messages", "replayed", "deferred",
-)  # fmt: skip
+_SOME = ("operation", "request_headers", "response_headers", "body_hash", "faults")
+_TEXTS = ("error", "closed_by", "marker")
+_COUNTS = ("request_bytes", "response_bytes", "request_messages", "response_messages")
+_FLAGS = ("replayed", "deferred")
 _NUMBERS = (
     "sent_ns", "forwarded_ns", "answered_ns", "ended_ns", "status", "grpc_status", "upstream_status",
     "upstream_grpc_status",
 )  # fmt: skip
+
+
+_quote = json.encoder.encode_basestring_ascii
 
 
 class Record:
@@ -30,7 +35,7 @@ class Record:
     handed to the callee (or the stub's work done); ``answered_ns``: first byte of the answer given to the caller.
     """
 
-    __slots__ = (*_ALWAYS, *_TEXTS, *_NUMBERS)
+    __slots__ = (*_ALWAYS, *_SOME, *_TEXTS, *_COUNTS, *_FLAGS, *_NUMBERS)
 
     def __init__(
         self,
@@ -61,16 +66,56 @@ class Record:
         self.replayed = self.deferred = False
         self.faults: list[str] = []
 
-    def as_json(self) -> dict[str, Any]:
-        """Give the attempt's fields, leaving out what says nothing (as the model's codec does)."""
-        row: dict[str, Any] = {name: getattr(self, name) for name in _ALWAYS}
-        for name in _TEXTS:
-            if value := getattr(self, name):
-                row[name] = value
+    def line(self) -> str:
+        """Give the attempt's fields as a JSON object, leaving out what says nothing (as the model's codec does).
+
+        Written by hand, since one is written for each request: twice as fast as a dict given to ``json``.
+        """
+        said = (
+            f'{{"k":"a","id":"{self.id}","link":{_quoted(self.link)},"connection":"{self.connection}",'
+            f'"reused":{"true" if self.reused else "false"},"protocol":"{self.protocol}",'
+            f'"connected_ns":{self.connected_ns},"started_ns":{self.started_ns}'
+        )
+        if self.operation:
+            said += f',"operation":{_quote(self.operation)}'
+        if self.request_headers:
+            said += f',"request_headers":{_object(self.request_headers)}'
+        if self.response_headers:
+            said += f',"response_headers":{_object(self.response_headers)}'
+        if self.body_hash:
+            said += f',"body_hash":"{self.body_hash}"'
         for name in _NUMBERS:
             if (value := getattr(self, name)) is not None:
-                row[name] = value
+                said += f',"{name}":{value}'
+        for name in _COUNTS:
+            if value := getattr(self, name):
+                said += f',"{name}":{value}'
+        if self.error or self.closed_by or self.marker or self.faults or self.replayed or self.deferred:
+            said += self._more()
+        return said + "}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the same fields, for who asks about an attempt that is open."""
+        row: dict[str, Any] = json.loads(self.line())
+        del row["k"]
         return row
+
+    def _more(self) -> str:
+        """Give what most attempts have not."""
+        said = "".join([f',"{name}":{_quote(text)}' for name in _TEXTS if (text := getattr(self, name))])
+        if self.faults:
+            said += f',"faults":[{",".join([_quote(fault) for fault in self.faults])}]'
+        return said + "".join([f',"{name}":true' for name in _FLAGS if getattr(self, name)])
+
+
+@functools.lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    """Quote a text that comes again and again."""
+    return _quote(text)
+
+
+def _object(headers: Mapping[str, str]) -> str:
+    return "{" + ",".join([f"{_quoted(name)}:{_quote(value)}" for name, value in headers.items()]) + "}"
 
 
 def joined(headers: Iterable[tuple[str, str]], wanted: frozenset[str] | None = None) -> dict[str, str]:

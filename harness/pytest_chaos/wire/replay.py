@@ -10,7 +10,8 @@ from typing import Protocol
 
 from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Body, Head, parse_response
 from pytest_chaos.wire.http2.call import Http2Call
-from pytest_chaos.wire.http2.frames import BadFrame, Block
+from pytest_chaos.wire.http2.frames import BadFrame
+from pytest_chaos.wire.http2.headers import Block
 from pytest_chaos.wire.http2.stub import Http2Stub
 from pytest_chaos.wire.record import RESPONSE_HEADERS, Record
 from pytest_chaos.wire.stub import Request, Stub

@@ -10,6 +10,8 @@ from pytest_chaos.wire.identify import find, needs_body
 from pytest_chaos.wire.kinds import BODY_LIMIT
 from pytest_chaos.wire.record import Record
 
+_NO_BODY = hashlib.blake2b(digest_size=8).hexdigest()
+
 
 class RequestBody:
     """Fills in a record's ``body_hash`` (BLAKE2b, 8 bytes) and ``marker``, as the link's ``identify`` says."""
@@ -18,14 +20,16 @@ class RequestBody:
 
     def __init__(self, record: Record, identify: Mapping[str, str], *, keep: bool) -> None:
         self._record = record
-        self._hash = hashlib.blake2b(digest_size=8)
-        marked = (spec for operation, spec in identify.items() if pattern(operation).fullmatch(record.operation))
-        self._marker = next(marked, "")
-        self._kept = bytearray() if keep or needs_body(self._marker) else None
+        self._hash: hashlib.blake2b | None = None
+        self._marker = _marker(identify, record.operation) if identify else ""
+        self._kept = bytearray() if keep or (self._marker and needs_body(self._marker)) else None
 
     def take(self, content: bytes) -> None:
         """Take the next bytes, without their framing."""
-        self._hash.update(content)
+        if self._hash is None:
+            self._hash = hashlib.blake2b(content, digest_size=8)
+        else:
+            self._hash.update(content)
         if self._kept is not None and len(self._kept) < BODY_LIMIT:
             self._kept += content
 
@@ -33,7 +37,7 @@ class RequestBody:
         """The request is complete."""
         record = self._record
         record.sent_ns = now_ns
-        record.body_hash = self._hash.hexdigest()
+        record.body_hash = _NO_BODY if self._hash is None else self._hash.hexdigest()
         if self._marker:
             record.marker = find(self._marker, path=path, headers=headers, body=self.kept)
 
@@ -41,3 +45,7 @@ class RequestBody:
     def kept(self) -> bytes:
         """The body, up to 16 MiB, where somebody needs it."""
         return bytes(self._kept or b"")
+
+
+def _marker(identify: Mapping[str, str], operation: str) -> str:
+    return next((spec for name, spec in identify.items() if pattern(name).fullmatch(operation)), "")

@@ -40,7 +40,7 @@ class Spool:
         """Turn the rows so far into lines: little and often, so that no request waits for many of them."""
         rows, self._rows = self._rows, []
         for row in rows:
-            line = _encode({"k": "a", **row.as_json()} if isinstance(row, Record) else row)
+            line = row.line() if isinstance(row, Record) else _encode(row)
             self._lines.append(line)
             self._size += len(line)
         if self._size > self._FULL:

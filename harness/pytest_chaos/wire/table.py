@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
-from pytest_chaos.model.fault import WireRule
+from pytest_chaos.model.fault import EVERYBODY, WireRule
 from pytest_chaos.model.operations import pattern
 from pytest_chaos.wire.kinds import Phase, phase_of
+from pytest_chaos.wire.record import op_key as op_key_in
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -42,14 +44,14 @@ class Active:
         self.last_ns = max(self.last_ns or 0, at_ns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(NamedTuple):
     """What a decision may depend on: operation, protocol, headers (lower-case names), the logical operation."""
 
     operation: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     protocol: str = "http/1.1"
-    op_key: str = ""
+    op_key: str | None = None
+    """None: what the headers say."""
     named: bool = False
     """Whether only rules that name its operation are about it: a poll, a heartbeat, a message that the callee sends."""
     answered: bool = True
@@ -100,6 +102,8 @@ HEADLESS = FRAMED | {"tcp"}
 FRAME_KINDS = TCP_KINDS | {"answer_lost"}
 """What can be done to a call of a broker's protocol."""
 GRPC_KINDS = frozenset({"grpc_status", "grpc_abort"})
+_KINDS_KEPT = 4096
+"""Kinds of requests for which the rules that are about them are remembered."""
 _OPS_KEPT = 65_536
 """Operations whose ordinals a rule remembers; one that was not heard of for so many others begins again at 1."""
 
@@ -118,6 +122,9 @@ class Table:
         self._log = log
         self._schedules: dict[str, list[Active]] = {}
         self._by_link: dict[str, list[Active]] = {}
+        self._about: dict[tuple[str, str, str, bool, bool], list[Active]] = {}
+        """Of a link's rules those that are about such requests, headers aside: found once for each kind of request."""
+        self._counted: set[str] = set()
 
     def install(self, schedule: str, owner: str, rules: Sequence[WireRule]) -> list[Active]:
         """Put (checked) rules in force in place of the schedule's former ones; give those that this lifts."""
@@ -164,17 +171,37 @@ class Table:
         """Whether any rule is in force on the link: the fast path asks only this."""
         return link in self._by_link
 
+    def counted(self, link: str) -> bool:
+        """Whether a rule on the link wants to know of requests that have ended."""
+        return link in self._counted
+
     def decide(self, link: str, facts: Facts) -> Plan:
         """Count one request of a link with every rule that it matches and tell what happens to it."""
+        key = link, facts.operation, facts.protocol, facts.named, facts.answered
+        about = self._about.get(key)
+        if about is None:
+            about = self._find(link, facts)
+            if len(self._about) >= _KINDS_KEPT:
+                self._about.clear()
+            self._about[key] = about
+        if not about:
+            return NOTHING
         request: list[Step] = []
         response: list[Step] = []
-        for active in self._by_link.get(link, ()):
-            if active.phase not in ("request", "response") or not matches(active.rule, facts) or not self._open(active):
+        for active in about:
+            if not _is_for(active.rule, facts.headers) or not self._open(active):
                 continue
-            step = self._decided(active, facts.op_key)
+            step = self._decided(active, op_key_in(facts.headers) if facts.op_key is None else facts.op_key)
             if step is not None:
                 (request if active.phase == "request" else response).append(step)
         return Plan(request=tuple(request), response=tuple(response)) if request or response else NOTHING
+
+    def _find(self, link: str, facts: Facts) -> list[Active]:
+        return [
+            active
+            for active in self._by_link.get(link, ())
+            if active.phase in {"request", "response"} and _is_about(active.rule, facts)
+        ]
 
     def _open(self, active: Active) -> bool:
         when = active.rule.when
@@ -212,8 +239,10 @@ class Table:
 
     def _index(self) -> None:
         self._by_link = {}
+        self._about.clear()
         for active in self.active():
             self._by_link.setdefault(active.rule.link, []).append(active)
+        self._counted = {active.rule.link for active in self.active() if active.rule.kind == "close_after_requests"}
 
 
 def _lift(actives: list[Active]) -> list[Active]:
@@ -229,6 +258,18 @@ def draw(about: str) -> float:
 
 def matches(rule: WireRule, facts: Facts) -> bool:
     """Whether a request is one that the rule is about and that it can act on (a gRPC status is for gRPC calls only)."""
+    return _is_about(rule, facts) and _is_for(rule, facts.headers)
+
+
+def _is_for(rule: WireRule, headers: Mapping[str, str]) -> bool:
+    for name, value in rule.headers.items():
+        if headers.get(name.lower()) != value:
+            return False
+    return rule.whom is EVERYBODY or rule.whom.matches(headers)
+
+
+def _is_about(rule: WireRule, facts: Facts) -> bool:
+    """Whether all but the headers matches."""
     if (
         (rule.kind in GRPC_KINDS and facts.protocol != "grpc")
         or (rule.kind == "wrong_length" and facts.protocol == "grpc")
@@ -239,11 +280,7 @@ def matches(rule: WireRule, facts: Facts) -> bool:
         return False
     if facts.protocol in FRAMED and not _matches_call(rule, facts):
         return False
-    if not rule.whom.matches(facts.headers):
-        return False
-    if rule.operation and not pattern(rule.operation).fullmatch(facts.operation):
-        return False
-    return all(facts.headers.get(name.lower()) == value for name, value in rule.headers.items())
+    return not rule.operation or pattern(rule.operation).fullmatch(facts.operation) is not None
 
 
 def _matches_call(rule: WireRule, facts: Facts) -> bool:

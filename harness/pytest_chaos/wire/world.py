@@ -31,7 +31,7 @@ class World:
         self.open: dict[str, Record] = {}
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
         self.ended: Callable[[Record], None] = lambda _: None
-        """Told of each attempt that ends on a link with rules."""
+        """Told of each attempt that ends on a link where a rule counts them."""
         self.started_ns = self.now()
         self._attempts = itertools.count(ids_from)
         self._connections = itertools.count(ids_from)
@@ -67,7 +67,7 @@ class World:
         record.ended_ns = at_ns or self.now()
         record.error, record.closed_by = error, closed_by
         self.append(record)
-        if self.table.watched(record.link):
+        if self.table.counted(record.link):
             self.ended(record)
 
     def discard(self, record: Record) -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from pytest_chaos.wire.http2 import frames
 from pytest_chaos.wire.http2.call import Http2Call
-from pytest_chaos.wire.http2.frames import Block, FrameReader, HeaderReader
+from pytest_chaos.wire.http2.frames import FrameReader
+from pytest_chaos.wire.http2.header_reader import HeaderReader
+from pytest_chaos.wire.http2.headers import Block
 
 LONG = "y" * 60_000
 OPERATIONS = {

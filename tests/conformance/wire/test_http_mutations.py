@@ -11,7 +11,7 @@ import httpx
 
 from pytest_chaos.wire.http2 import frames
 from pytest_chaos.wire.http2.call import Http2Call
-from pytest_chaos.wire.http2.frames import Block, HeaderWriter
+from pytest_chaos.wire.http2.headers import Block, HeaderWriter
 
 STREAMS = int(os.environ.get("PYTEST_CHAOS_MUTATIONS", "2000"))
 """``make soak`` asks for more."""

@@ -27,6 +27,12 @@ def test_a_row_without_ours_is_refused():
         row("hop", "us", [], {"direct": [1.0]})
 
 
+def test_paired_rounds_give_the_ratios_between_which_they_lie():
+    paired = row("hop", "us", [2.0, 9.0, 4.0], {"direct": [4.0, 3.0, 4.0]}, paired=True)
+    assert paired.spread["ours/direct"] == [0.5, 3.0]
+    assert table([Measured(rows=(paired,))]).splitlines()[4].endswith("1.00 (0.50 .. 3.00)")
+
+
 def test_the_table_names_each_contender_once_with_its_ratio():
     lines = table([Measured(rows=(HOP,))]).splitlines()
     ours, direct = lines[3:5]
@@ -41,7 +47,11 @@ def test_the_table_stays_within_80_columns():
         unit="requests/s",
         ours=123456.7,
         peers={"a peer with a name that is long " * 2: 654321.9},
-        spread={"ours": [100000.1, 999999.9], "a peer with a name that is long " * 2: [100000.1, 999999.9]},
+        spread={
+            "ours": [100000.1, 999999.9],
+            "a peer with a name that is long " * 2: [100000.1, 999999.9],
+            "ours/" + "a peer with a name that is long " * 2: [10.25, 11.75],
+        },
     )
     shown = table([Measured(rows=(long,), notes=("said at length " * 20,))]).splitlines()
     assert max(map(len, shown)) <= 80

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_chaos.wire.http2 import frames
-from pytest_chaos.wire.http2.frames import BadFrame, Block, FrameReader, HeaderReader, HeaderWriter, build, renumbered
+from pytest_chaos.wire.http2.frames import BadFrame, FrameReader, build, renumbered
+from pytest_chaos.wire.http2.header_reader import HeaderReader
+from pytest_chaos.wire.http2.headers import Block, HeaderWriter
 
 HEADERS = st.lists(st.tuples(st.binary(min_size=1, max_size=8), st.binary(max_size=300)), max_size=8)
 
@@ -69,6 +71,52 @@ def test_remembered_blocks_mean_what_they_would_mean_decoded_anew(blocks):
     for block in blocks:
         raw = encoder.encode(block)
         assert remembering.read(raw).headers == [(bytes(n), bytes(v)) for n, v in plain.decode(raw, raw=True)]
+
+
+NAMES, VALUES = st.sampled_from([b":path", b"x-a", b"te", b"traceparent"]), st.binary(max_size=60)
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.tuples(NAMES, VALUES)), st.sampled_from([None, 0, 60, 150, 4096])), max_size=8),
+    st.integers(0, 7),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=3),
+    st.booleans(),
+)
+def test_blocks_are_read_and_refused_as_another_implementation_does(blocks, changed, changes, huffman):
+    encoder, ours, theirs = hpack.Encoder(), HeaderReader(), hpack.Decoder()
+    for number, (headers, size) in enumerate(blocks):
+        if size is not None:
+            encoder.header_table_size = size
+        block = bytearray(encoder.encode(headers, huffman=huffman))
+        for at, byte in changes if number == changed and block else ():
+            block[at % len(block)] = byte
+        try:
+            wanted = [(bytes(name), bytes(value)) for name, value in theirs.decode(bytes(block), raw=True)]
+        except hpack.HPACKError:
+            with pytest.raises(BadFrame):
+                ours.read(bytes(block))
+            return
+        assert ours.read(bytes(block)).headers == wanted
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"\x80",  # entry 0
+        b"\xbe",  # the table is empty
+        b"\x82\x20",  # a table's size behind a header
+        b"\x3f\xe2\x1f",  # 4097 bytes of table
+        b"\x00\x05a",  # a name that ends too early
+        b"\x00\x81\xff\x00",  # Huffman padding of eight bits
+        b"\x7f\xff\xff\xff\xff\xff\x01",  # a number too long
+        b"\x00\x01a\x7f\x81\xff\x03" + b"x" * 65_536,  # more than 64 KiB of headers
+    ],
+)
+def test_a_block_that_is_none_is_refused(block):
+    with pytest.raises(hpack.HPACKError):
+        hpack.Decoder().decode(block, raw=True)
+    with pytest.raises(BadFrame):
+        HeaderReader().read(block)
 
 
 def test_remembered_blocks_are_forgotten_when_the_table_changes():

@@ -12,8 +12,10 @@ from pytest_chaos.wire.connection import PREFACE
 from pytest_chaos.wire.http1.messages import BadMessage, edited, parse_request, reframed
 from pytest_chaos.wire.http2 import frames
 from pytest_chaos.wire.http2.call import Http2Call
-from pytest_chaos.wire.http2.frames import BadFrame, Block, FrameReader, HeaderReader, HeaderWriter
+from pytest_chaos.wire.http2.frames import BadFrame, FrameReader
 from pytest_chaos.wire.http2.grpc import Messages
+from pytest_chaos.wire.http2.header_reader import HeaderReader
+from pytest_chaos.wire.http2.headers import Block, HeaderWriter
 from pytest_chaos.wire.replay import Copy, Http1Call
 
 RAW = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"

@@ -36,6 +36,24 @@ def test_a_spool_that_is_there_is_appended_to(tmp_path):
     spool.close()
 
 
+@given(st.data())
+def test_a_line_says_what_differs_from_nothing(data):
+    record = Record(
+        attempt="a1", link='a -> "b"', connection="c1", reused=True, protocol="http/1.1", connected_ns=1, started_ns=2
+    )
+    nothing = {name: getattr(record, name) for name in Record.__slots__}
+    texts = st.text(max_size=5)
+    kinds = {str: texts, int: st.integers(0, 9), bool: st.booleans(), dict: st.dictionaries(texts, texts, max_size=2)}
+    kinds |= {list: st.lists(texts, max_size=2), type(None): st.none() | st.integers(0, 9)}
+    for name, value in nothing.items():
+        if name not in {"id", "connection", "protocol", "body_hash"}:  # wire's own: letters, digits, / and .
+            setattr(record, name, data.draw(kinds[type(value)]))
+    always = {"id", "link", "connection", "reused", "protocol", "connected_ns", "started_ns"}
+    said = {name: getattr(record, name) for name in Record.__slots__}
+    told = {name: value for name, value in said.items() if name in always or value != nothing[name]}
+    assert json.loads(record.line()) == {"k": "a", **told}
+
+
 def test_a_record_reads_as_the_models_attempt(tmp_path):
     record = Record(
         attempt="a1", link="a -> b", connection="c1", reused=False, protocol="grpc", connected_ns=1, started_ns=2

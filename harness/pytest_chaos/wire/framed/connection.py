@@ -14,7 +14,6 @@ from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.framed.call import FramedCall
 from pytest_chaos.wire.framed.lanes import Passage, Way
 from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Reader, Side
-from pytest_chaos.wire.record import op_key
 from pytest_chaos.wire.table import NOTHING, Facts
 
 _WHOLE = "whole"
@@ -117,7 +116,6 @@ class Framed(Handler):
                 operation=call.operation,
                 headers=call.headers,
                 protocol=self._reader.name,
-                op_key=op_key(dict(call.headers)),
                 named=call.background or call.by == "callee",
                 answered=call.answered,
             )

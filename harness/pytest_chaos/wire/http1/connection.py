@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.http1.exchange import Http1Exchange
-from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Head, build, parse_request
-from pytest_chaos.wire.record import REQUEST_HEADERS, op_key
+from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Body, Head, build, parse_request
+from pytest_chaos.wire.record import REQUEST_HEADERS
 from pytest_chaos.wire.stub import Answer
 from pytest_chaos.wire.table import NOTHING, Facts
 
@@ -108,13 +108,12 @@ class Http1(Handler):
             self.give_up_reading()
             return False
         self._in = rest[size:]
-        exchange = self.exchange = self._exchange(head, raw)
-        exchange.body = body
+        exchange = self.exchange = self._exchange(head, raw, body)
         exchange.request(rest[:size], content)
         exchange.start()
         return True
 
-    def _exchange(self, head: Head, raw: bytes) -> Http1Exchange:
+    def _exchange(self, head: Head, raw: bytes, body: Body) -> Http1Exchange:
         world, connection, link = self.world, self.connection, self.link
         record = world.begin(
             link=link.name,
@@ -129,10 +128,8 @@ class Http1(Handler):
         record.request_headers = {name: value for name, value in head.fields.items() if name in REQUEST_HEADERS}
         plan = NOTHING
         if world.table.watched(link.name):
-            plan = world.table.decide(
-                link.name, Facts(operation=operation, headers=head.fields, op_key=op_key(head.fields))
-            )
-        return Http1Exchange(self, head, raw, record, plan)
+            plan = world.table.decide(link.name, Facts(operation, head.fields))
+        return Http1Exchange(self, head, raw, body, record, plan)
 
     def _too_large(self) -> None:
         self._in = b""

@@ -23,8 +23,8 @@ _LINGER_S = 0.005
 class Http1Exchange(Http1Request):
     """The whole exchange."""
 
-    def __init__(self, http: Http1, head: Head, raw: bytes, record: Record, plan: Plan) -> None:
-        super().__init__(http, head, raw, record, plan)
+    def __init__(self, http: Http1, head: Head, raw: bytes, body: Body, record: Record, plan: Plan) -> None:
+        super().__init__(http, head, raw, body, record, plan)
         self.left_ns: int | None = None
         self._answer_head = self._beyond = b""
         self._answer_body: Body | None = None
@@ -34,6 +34,11 @@ class Http1Exchange(Http1Request):
 
     def response(self, data: bytes) -> None:
         """Take bytes of the callee's answer."""
+        if self._answer_body is None and not self._answer_head and self._whole(data):
+            self._pass(data)
+            if not self.ended:
+                self._answer_done()
+            return
         parts: list[bytes] = []
         try:
             rest = self._read(data, parts)
@@ -60,6 +65,28 @@ class Http1Exchange(Http1Request):
             self._beyond += rest
             self._last = len(self._beyond) > HEAD_LIMIT
 
+    def _whole(self, data: bytes) -> bool:
+        """Take an answer that is all there in one piece, as most are; False: it is not, and nothing is taken."""
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            return False
+        try:
+            head = parse_response(data[:end])
+            body = head.body(request=self._head)
+        except BadMessage:
+            return False
+        if head.status < 200 or not body.all_in(len(data) - end):
+            return False
+        self._begun(head, body, end)
+        return True
+
+    def _begun(self, head: Head, body: Body, size: int) -> None:
+        """The answer's head is here, so many bytes of it."""
+        self._answer_body = body
+        self._held_head = size
+        self.record.upstream_status = head.status
+        self.record.response_headers = head.answered
+
     def _read(self, data: bytes, parts: list[bytes]) -> bytes | None:
         """Sort bytes into the answer's ``parts``; give what lies behind its end, None after a switch."""
         while data and not self._answered_whole():
@@ -85,12 +112,7 @@ class Http1Exchange(Http1Request):
             if head.status < 200:
                 self._connection.caller.write(raw)
                 continue
-            self._answer_body = head.body(request=self._head)
-            self._held_head = len(raw)
-            self.record.upstream_status = head.status
-            self.record.response_headers = {
-                name: value for name, value in head.fields.items() if name in RESPONSE_HEADERS
-            }
+            self._begun(head, head.body(request=self._head), len(raw))
             parts.append(raw)
         return data
 

@@ -8,9 +8,11 @@ import re
 
 import httptools
 
+from pytest_chaos.wire.record import RESPONSE_HEADERS
 from pytest_chaos.wire.stub import Answer
 
 HEAD_LIMIT = 64 * 1024
+_KEYS_KEPT = 1024
 _SWITCHING, _NO_CONTENT, _NOT_MODIFIED, _OK = 101, 204, 304, 200
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}\Z")
 
@@ -41,6 +43,13 @@ class Body:
         self._left -= len(part)
         self.done = self._left == 0
         return len(part), part
+
+    def all_in(self, size: int) -> bool:
+        """Whether just so many bytes are all of it, and then take them."""
+        if self.chunked or self.until_close or self._left != size:
+            return False
+        self._left, self.done = 0, True
+        return True
 
     def _feed_chunks(self, data: bytes) -> tuple[int, bytes]:
         at, content = 0, []
@@ -79,16 +88,37 @@ class Body:
             self._in_trailer = self._left == 0
 
 
+class _Keys(dict[bytes, str]):
+    """Names in lower case, as text; the first few that come are remembered."""
+
+    def __missing__(self, name: bytes) -> str:
+        key = name.lower().decode("latin-1")
+        if len(self) < _KEYS_KEPT:
+            self[name] = key
+        return key
+
+
+_KEYS = _Keys()
+
+
 class Head:
     """A message's head; ``fields`` are its headers with lower-case names, repeats joined with a comma."""
 
-    __slots__ = ("fields", "keep_alive", "method", "status", "target")
+    __slots__ = ("_answered", "fields", "keep_alive", "method", "status", "target")
 
     def __init__(self) -> None:
         self.method = self.target = ""
         self.status = 0
         self.keep_alive = True
         self.fields: dict[str, str] = {}
+        self._answered: dict[str, str] | None = None
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """Of an answer's headers, those that are recorded; not to be changed."""
+        if self._answered is None:
+            self._answered = {name: value for name, value in self.fields.items() if name in RESPONSE_HEADERS}
+        return self._answered
 
     def on_url(self, url: bytes) -> None:
         """Take (a part of) the target."""
@@ -96,8 +126,8 @@ class Head:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
-        key, text = name.lower().decode("latin-1"), value.decode("latin-1")
-        self.fields[key] = f"{self.fields[key]}, {text}" if key in self.fields else text
+        key, text, fields = _KEYS[name], value.decode("latin-1"), self.fields
+        fields[key] = f"{fields[key]}, {text}" if key in fields else text
 
     @property
     def operation(self) -> str:

@@ -23,13 +23,13 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Http1Request(Exchange):
-    """``http`` owns the connection; ``raw`` is the request's head."""
+    """``http`` owns the connection; ``raw`` is the request's head, ``body`` how far what follows it has come."""
 
-    def __init__(self, http: Http1, head: Head, raw: bytes, record: Record, plan: Plan) -> None:
+    def __init__(self, http: Http1, head: Head, raw: bytes, body: Body, record: Record, plan: Plan) -> None:
         super().__init__(http.world, record, plan)
         self._http, self._connection, self._head = http, http.connection, head
         self._fields = head.fields
-        self.body = Body()
+        self.body = body
         self.forwarded = False
         self._out: list[bytes] | None = [raw]
         self._copy: list[bytes] | None = [raw] if self.keeps else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pytest_chaos.wire.connection import PREFACE
 from pytest_chaos.wire.http2 import frames
-from pytest_chaos.wire.http2.frames import Block, Frame, FrameReader, HeaderReader, HeaderWriter
+from pytest_chaos.wire.http2.frames import Frame, FrameReader
+from pytest_chaos.wire.http2.header_reader import HeaderReader
+from pytest_chaos.wire.http2.headers import Block, HeaderWriter
 
 _STREAM = 1
 _INITIAL_WINDOW_SIZE = 4

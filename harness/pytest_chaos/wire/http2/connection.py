@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pytest_chaos.wire.connection import PREFACE, Connection, Handler
 from pytest_chaos.wire.http2 import frames
-from pytest_chaos.wire.http2.frames import BadFrame, Block, Frame, FrameReader, HeaderReader, HeaderWriter
+from pytest_chaos.wire.http2.frames import BadFrame, Frame, FrameReader
+from pytest_chaos.wire.http2.header_reader import HeaderReader
+from pytest_chaos.wire.http2.headers import Block, HeaderWriter
 from pytest_chaos.wire.http2.stream import Http2Stream
 from pytest_chaos.wire.http2.stub import Http2Stub
-from pytest_chaos.wire.record import REQUEST_HEADERS, op_key
 from pytest_chaos.wire.table import NOTHING, Facts
 
 _GRACEFUL = 0x7FFFFFFF
@@ -178,11 +179,11 @@ class Http2(Handler):
         self._last_seen = frame.stream
         bare = path.partition("?")[0]
         record.operation = operation = bare if grpc else f"{fields.get(':method', '')} {bare}"
-        record.request_headers = {name: value for name, value in fields.items() if name in REQUEST_HEADERS}
+        record.request_headers = headers.asked
         record.request_bytes = len(frame.raw)
         plan = NOTHING
         if world.table.watched(link.name):
-            facts = Facts(operation=operation, headers=fields, protocol=record.protocol, op_key=op_key(fields))
+            facts = Facts(operation, fields, record.protocol)
             plan = world.table.decide(link.name, facts)
         stream = self._streams[frame.stream] = Http2Stream(self, frame.stream, record, plan, headers)
         stream.request_begun(end=bool(frame.flags & frames.END_STREAM))

@@ -6,8 +6,8 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_chaos.wire.http2.frames import Block, Header
 from pytest_chaos.wire.http2.grpc import UNAVAILABLE
+from pytest_chaos.wire.http2.headers import Block, Header
 from pytest_chaos.wire.stub import Answer
 
 _HEAD: list[Header] = [(b":status", b"200"), (b"content-type", b"application/grpc")]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_chaos.wire.acts import Exchange
 from pytest_chaos.wire.http2 import frames
-from pytest_chaos.wire.http2.frames import Block, Frame
+from pytest_chaos.wire.http2.frames import Frame
 from pytest_chaos.wire.http2.grpc import Messages
+from pytest_chaos.wire.http2.headers import Block
 from pytest_chaos.wire.kinds import BODY_LIMIT
 from pytest_chaos.wire.record import Record
 from pytest_chaos.wire.replay import Copy
@@ -203,6 +204,8 @@ class Http2Request(Exchange):
 
     def _give_back(self) -> None:
         """Give the caller its credit back for what waited and will not be forwarded."""
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         self._swallow(sum(len(part.raw) - frames.HEAD for part in waiting if isinstance(part, Frame)))
 

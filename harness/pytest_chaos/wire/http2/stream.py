@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from pytest_chaos.wire.acts import How
 from pytest_chaos.wire.http2 import frames
-from pytest_chaos.wire.http2.frames import Block, Frame
+from pytest_chaos.wire.http2.frames import Frame
 from pytest_chaos.wire.http2.grpc import OF_HTTP, UNAVAILABLE, Messages, deadline_passed
+from pytest_chaos.wire.http2.headers import Block
 from pytest_chaos.wire.http2.held import HeldAnswer, answer_headers, reset_headers, status_headers
 from pytest_chaos.wire.http2.request import Http2Request
 from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, named
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _HELD_LIMIT = 16 * 1024
 """Bytes of an answer that are held without giving credit for them: less than any usual window."""
 _OK, _UNKNOWN = 200, 2
+_NOTHING_HELD = HeldAnswer()
+"""What a stream holds whose answer nothing can hold: nothing is ever put into it."""
 
 
 class Http2Stream(Http2Request):
@@ -29,20 +32,21 @@ class Http2Stream(Http2Request):
         super().__init__(http, number, record, plan, headers)
         self._delivering = not plan.response
         self._begun = False
-        self._held = HeldAnswer()
+        self._held = _NOTHING_HELD if self._delivering else HeldAnswer()
         self._given = Messages() if self._grpc else None
         self._last_message: Step | None = None
         """The step that ends the call after so many messages of the answer."""
 
     def answer_headers(self, headers: Block, *, end: bool) -> None:
         """Take the callee's headers or trailers."""
-        fields, record = headers.fields, self.record
-        status = int(fields[":status"]) if fields.get(":status", "").isdecimal() else None
+        record = self.record
+        status, grpc_status = headers.status, headers.grpc_status
         if status is not None and status >= _OK:
             record.upstream_status = None if self._grpc and status == _OK else status
-        if fields.get("grpc-status", "").isdecimal():
-            record.upstream_grpc_status = int(fields["grpc-status"])
-        record.response_headers.update({name: value for name, value in fields.items() if name in RESPONSE_HEADERS})
+        if grpc_status is not None:
+            record.upstream_grpc_status = grpc_status
+        if headers.answered:
+            record.response_headers = {**record.response_headers, **headers.answered}
         self._answer_ended = self._answer_ended or end
         if self._delivering:
             self._give_headers(headers, end=end)
@@ -156,7 +160,8 @@ class Http2Stream(Http2Request):
 
     def _give_headers(self, headers: Block, *, end: bool) -> None:
         record = self.record
-        headers = self._edited(headers, begun=self._begun)
+        if self._edits:
+            headers = self._edited(headers, begun=self._begun)
         record.answered_ns = record.answered_ns or self.world.now()
         record.status = record.upstream_status
         if end:
@@ -214,7 +219,7 @@ class Http2Stream(Http2Request):
             headers = status_headers(grpc_code, message, begun=self._begun, metadata=answer.headers)
             body = b""
             record.grpc_status = grpc_code
-        record.response_headers.update(named(answer.headers, RESPONSE_HEADERS))
+        record.response_headers = {**record.response_headers, **named(answer.headers, RESPONSE_HEADERS)}
         if self._fields.get(":method") == "HEAD":
             body = b""
         record.answered_ns = record.answered_ns or self.world.now()

@@ -10,7 +10,9 @@ from typing import Any
 
 from pytest_chaos.wire.connection import PREFACE
 from pytest_chaos.wire.http2 import frames
-from pytest_chaos.wire.http2.frames import Frame, FrameReader, HeaderReader, HeaderWriter
+from pytest_chaos.wire.http2.frames import Frame, FrameReader
+from pytest_chaos.wire.http2.header_reader import HeaderReader
+from pytest_chaos.wire.http2.headers import HeaderWriter
 from pytest_chaos.wire.http2.held import GRPC_HEAD, answer_headers, status_headers
 from pytest_chaos.wire.kinds import BODY_LIMIT
 from pytest_chaos.wire.stub import Answer, Request, Stub
