@@ -47,9 +47,10 @@ lint: $(VENV)/.installed  ## ruff, mypy strict, the house's import contracts
 bench: setup  ## measure against peers; writes reports/bench.json and prints a table
 	$(BIN)/python -m benchmarks
 
-soak: setup  ## kill runs at random moments, again and again; send wire broken HTTP without end
+soak: setup  ## kill runs at random moments, again and again; send wire broken bytes of every protocol without end
 	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
-	PYTEST_CHAOS_MUTATIONS=$(SOAK_STREAMS) $(BIN)/pytest tests/conformance/wire/test_http_mutations.py $(PYTEST_ARGS)
+	PYTEST_CHAOS_MUTATIONS=$(SOAK_STREAMS) $(BIN)/pytest tests/conformance/wire/test_http_mutations.py \
+		tests/conformance/wire/test_mutations.py $(PYTEST_ARGS)
 
 protos: $(VENV)/.installed  ## write protos/*_pb2*.py anew from protos/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/order.proto protos/inventory.proto
