@@ -115,7 +115,7 @@ def kafka_warp(chance, data):
     """Another size, kind, version, correlation id; a count or a length within that is huge."""
     match chance.randrange(5):
         case 0:
-            return replaced(data, 0, struct.pack(">I", chance.choice([*SIZES, len(data), len(data) - 5])))
+            return replaced(data, 0, struct.pack(">I", chance.choice([*SIZES, len(data), max(0, len(data) - 5)])))
         case 1:
             kind = chance.choice([0, 1, 3, 17, 18, 999, -1])
             return replaced(data, 4, struct.pack(">hh", kind, chance.randint(-1, 20)))
@@ -126,7 +126,7 @@ def kafka_warp(chance, data):
             return replaced(data, at, struct.pack(">I", chance.choice(SIZES)))[: len(data)]
         case _:
             junk = bytes(chance.choice([8, 5000]))
-            return struct.pack(">I", len(data) - 4 + len(junk)) + data[4:] + junk
+            return struct.pack(">I", max(0, len(data) - 4) + len(junk)) + data[4:] + junk
 
 
 def bulk(word):
