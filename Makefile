@@ -51,6 +51,8 @@ soak: setup  ## kill runs at random moments, again and again; send wire broken b
 	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
 	PYTEST_CHAOS_MUTATIONS=$(SOAK_STREAMS) $(BIN)/pytest tests/conformance/wire/test_http_mutations.py \
 		tests/conformance/wire/test_mutations.py $(PYTEST_ARGS)
+	PYTEST_CHAOS_BODY_MIB=1024 $(BIN)/pytest tests/conformance/wire/test_http1_robust.py \
+		tests/conformance/wire/test_http2_robust.py $(PYTEST_ARGS)
 
 protos: $(VENV)/.installed  ## write protos/*_pb2*.py anew from protos/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/order.proto protos/inventory.proto
