@@ -174,6 +174,21 @@ def test_a_stream_entry_tells_whose_it_is():
     assert both.headers["x-correlation-id"] == "c-1"
 
 
+def test_a_value_of_a_stream_entry_is_no_name():
+    assert call("XADD", "s", "*", "kind", "traceparent", "x-correlation-id", "c").headers == {"x-correlation-id": "c"}
+    assert call("XADD", "s", "NOMKSTREAM", "*", "kind", "baggage", "n", "1").headers == {}
+    many = call("XADD", "s", "*", "traceparent", "t", *["n"] * 100)
+    assert many.headers == {"traceparent": "t"}
+
+
+def test_commands_that_nobody_answers_are_not_remembered_without_end():
+    reader = RespReader()
+    assert len(reader.from_caller(command("PING") * 65_536)) == 65_536
+    with pytest.raises(BadFrame, match="too many commands"):
+        reader.from_caller(command("PING"))
+    assert reader.unread("caller") == command("PING")
+
+
 @pytest.mark.parametrize(
     "words",
     [("AUTH", "user", "hunter2"), ("HELLO", "3", "AUTH", "user", "hunter2"),

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 class FramedCall(Exchange):
     """``framed`` owns the connection. Where two passages are at one place, the first that cuts it is the last."""
 
-    __slots__ = ("_framed", "answering", "asking", "call")
+    __slots__ = ("_framed", "answering", "asking", "call", "key")
 
     def __init__(self, framed: Framed, call: Call, record: Record, plan: Plan) -> None:
         super().__init__(framed.world, record, plan)
         self._framed, self.call = framed, call
+        self.key = call.id
+        """What it is open under: its id, unless another call has taken that."""
         self.asking: tuple[Way, Passage] | None = None
         """Where its request is, while its steps or those before it hold it."""
         self.answering: tuple[Way, Passage] | None = None
@@ -65,7 +67,7 @@ class FramedCall(Exchange):
     def end(self, *, error: str = "", closed_by: str = "", at_ns: int | None = None) -> None:
         """End the attempt."""
         if not self.ended:
-            self._framed.forget(self.call.id)
+            self._framed.forget(self.key)
             super().end(error=error, closed_by=closed_by, at_ns=at_ns)
 
     async def _lose(self, step: Step, how: str) -> None:

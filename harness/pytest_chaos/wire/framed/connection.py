@@ -7,7 +7,7 @@ pipelined calls each is late by the same time; what they decide is done in the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from pytest_chaos.wire.acts import How
 from pytest_chaos.wire.connection import Connection, Handler
@@ -19,6 +19,8 @@ from pytest_chaos.wire.table import NOTHING, Facts
 
 _WHOLE = "whole"
 """The lane of everything, where there is only one."""
+OPEN_LIMIT = 65_536
+"""Calls of one connection that may wait for their answers: each costs more than a kB."""
 
 
 class Framed(Handler):
@@ -58,7 +60,10 @@ class Framed(Handler):
         except BadFrame as wrong:
             self._give_up_reading(str(wrong))
             return
-        for frame in frames:
+        for at, frame in enumerate(frames):
+            if frame.begins is not None and len(self._open) >= OPEN_LIMIT and not self._over:
+                self._give_up_reading("too many calls without an answer", way, frames[at:])
+                return
             self._frame(way, frame, now)
             way.since_ns = now
             way.pending = max(0, way.pending - len(frame.raw))
@@ -128,6 +133,10 @@ class Framed(Handler):
             started_ns=since_ns,
         )
         self._calls += 1
+        former = self._open.pop(call.id, None)
+        if former is not None:  # answers are for the newer one; the former one still has to end
+            former.key = object()
+            self._open[former.key] = former
         record.operation, record.marker, record.body_hash = call.operation, call.marker, call.body_hash
         record.request_headers = dict(call.headers)
         framed = self._open[call.id] = FramedCall(self, call, record, plan)
@@ -164,9 +173,9 @@ class Framed(Handler):
                 if last:
                     call.end()
 
-    def forget(self, id_: Hashable) -> None:
+    def forget(self, key: Hashable) -> None:
         """Close a call: it has ended."""
-        self._open.pop(id_, None)
+        self._open.pop(key, None)
 
     def cut(self, how: How, error: str, call: FramedCall) -> None:
         """End the connection for a call's sake; what else is open on it ends as well."""
@@ -260,11 +269,16 @@ class Framed(Handler):
             way.send(None, left, _WHOLE if self.in_order else None, last=True)
             way.flush()
 
-    def _give_up_reading(self, reason: str) -> None:
-        """Relay what is left as it is; what was held goes on, what is open ends unread."""
+    def _give_up_reading(self, reason: str, way: Way | None = None, frames: Sequence[Frame] = ()) -> None:
+        """Relay what is left as it is, ``frames`` of ``way`` first; what was held goes on, what is open ends unread."""
         from pytest_chaos.wire.tcp import Tcp  # noqa: PLC0415 - siblings; only here does one need the other
 
         caller, callee = self._reader.unread("caller"), self._reader.unread("callee")
+        read = b"".join([frame.raw for frame in frames])
+        if way is self._caller_way:
+            caller = read + caller
+        else:
+            callee = read + callee
         self._caller_way.let_go()
         self._callee_way.let_go()
         self._end_all("opaque", "wire")
