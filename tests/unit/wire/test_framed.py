@@ -344,6 +344,22 @@ def test_a_call_whose_id_another_has_taken_ends_all_the_same(play):
     assert {row["operation"]: row.get("error", "") for row in play(work).rows().values()} == {"x": "eof", "y": ""}
 
 
+def test_what_a_call_holds_goes_on_when_it_ends_without_having_been_passed_on(play):
+    async def work(bench):
+        bench.rule("hold", "x", at="request", ms=None)
+        await bench.ask("call 1 a x\ncall 2 a y\nlane a behind\n")
+        assert bench.callee.got == b""
+        await bench.tell("done 1 b closed\n")  # as a broker's close ends what it never saw
+        assert bench.callee.got == b"call 1 a x\ncall 2 a y\nlane a behind\n"
+        await bench.tell("done 2 a\n")
+        await bench.lift()
+        assert bench.world.open == {}
+
+    rows = {row["operation"]: row for row in play(work).rows().values()}
+    assert "forwarded_ns" not in rows["x"]
+    assert rows["y"]["forwarded_ns"]
+
+
 def test_calls_without_an_answer_are_not_remembered_without_end(play, monkeypatch):
     monkeypatch.setattr("pytest_chaos.wire.framed.connection.OPEN_LIMIT", 3)
 

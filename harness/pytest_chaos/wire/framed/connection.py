@@ -37,7 +37,8 @@ class Framed(Handler):
         self._open: dict[Hashable, FramedCall] = {}
         self._calls = 0
         self._left_ns: int | None = None
-        self._over = False
+        self.over = False
+        """Whether nothing is read or passed on any more."""
 
     def from_caller(self, data: bytes) -> None:
         """Pass the caller's frames on."""
@@ -48,7 +49,7 @@ class Framed(Handler):
         self._take(self._callee_way, self._reader.from_callee, data)
 
     def _take(self, way: Way, read: Callable[[bytes], list[Frame]], data: bytes) -> None:
-        if self._over:
+        if self.over:
             return
         now = self.world.now()
         if not way.pending:
@@ -61,7 +62,7 @@ class Framed(Handler):
             self._give_up_reading(str(wrong))
             return
         for at, frame in enumerate(frames):
-            if frame.begins is not None and len(self._open) >= OPEN_LIMIT and not self._over:
+            if frame.begins is not None and len(self._open) >= OPEN_LIMIT and not self.over:
                 self._give_up_reading("too many calls without an answer", way, frames[at:])
                 return
             self._frame(way, frame, now)
@@ -70,7 +71,7 @@ class Framed(Handler):
         way.flush()
 
     def _frame(self, way: Way, frame: Frame, now: int) -> None:
-        if self._over:  # cut at a frame before this one
+        if self.over:  # cut at a frame before this one
             return
         lane = _WHOLE if self.in_order else frame.lane
         part = lane in way.current
@@ -108,6 +109,8 @@ class Framed(Handler):
             if call.plan.response:
                 playing.append(call)
         passage.waits = len(playing)
+        for call in playing:
+            call.holds[passage] = way
         return passage
 
     def _begin(self, call: Call, since_ns: int) -> FramedCall | None:
@@ -179,6 +182,7 @@ class Framed(Handler):
 
     def cut(self, how: How, error: str, call: FramedCall) -> None:
         """End the connection for a call's sake; what else is open on it ends as well."""
+        self.over = True  # what the call holds goes nowhere any more
         call.end(error=error, closed_by="wire")
         self._end_all(error if error != "truncated" else "eof", "wire")
         if how == "reset":
@@ -191,7 +195,7 @@ class Framed(Handler):
     def caller_eof(self) -> None:
         """Half a connection is passed on; while wire itself holds something, FIN is the caller giving up."""
         self._rest("caller")
-        if self._over:
+        if self.over:
             return
         if self._caller_way.lanes or self._callee_way.lanes:
             self._end_all("eof", "caller")
@@ -203,7 +207,7 @@ class Framed(Handler):
     def callee_eof(self) -> None:
         """The end of the hope for answers that are not here; FIN comes behind those that are."""
         self._rest("callee")
-        if self._over:
+        if self.over:
             return
         for call in [call for call in self._open.values() if call.asking is None and call.answering is None]:
             self._end_one(call, "eof", "callee")
@@ -215,7 +219,7 @@ class Framed(Handler):
     def drain(self, way: Way, lane: Hashable) -> None:
         """Pass on what need not wait any more, and the FIN that waited behind it."""
         way.drain(lane)
-        if self._callee_way.eof and not self._callee_way.lanes and not self._over:
+        if self._callee_way.eof and not self._callee_way.lanes and not self.over:
             self._callee_way.eof = False
             super().callee_eof()
 
@@ -249,7 +253,7 @@ class Framed(Handler):
         self._end_all("reset", "wire")
 
     def _end_all(self, error: str, closed_by: str) -> None:
-        self._over = True
+        self.over = True
         for call in list(self._open.values()):
             self._end_one(call, error, closed_by)
         self._caller_way.drop()
@@ -265,7 +269,7 @@ class Framed(Handler):
         """Pass on what will never be a frame."""
         way = self._caller_way if side == "caller" else self._callee_way
         left = self._reader.unread(side)
-        if left and not self._over:
+        if left and not self.over:
             way.send(None, left, _WHOLE if self.in_order else None, last=True)
             way.flush()
 
