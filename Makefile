@@ -50,9 +50,12 @@ lint: $(VENV)/.installed  ## ruff, mypy strict (the package, the shop, chaos tes
 bench: setup $(VENV)-bench/.installed  ## measure against peers; reports/bench.json and a table; BENCH="http1 grpc" for some
 	$(BIN)/python -m benchmarks $(BENCH)
 
-soak: setup  ## kill runs at random moments, again and again; send wire broken HTTP without end; share a stack 200 times
+soak: setup  ## kill runs at random moments, again and again; send wire broken bytes of every protocol without end; share a stack 200 times
 	PYTEST_CHAOS_SOAK=$(SOAK_ROUNDS) $(BIN)/pytest tests/soak --chaos $(PYTEST_ARGS)
-	PYTEST_CHAOS_MUTATIONS=$(SOAK_STREAMS) $(BIN)/pytest tests/conformance/wire/test_http_mutations.py $(PYTEST_ARGS)
+	PYTEST_CHAOS_MUTATIONS=$(SOAK_STREAMS) $(BIN)/pytest tests/conformance/wire/test_http_mutations.py \
+		tests/conformance/wire/test_mutations.py $(PYTEST_ARGS)
+	PYTEST_CHAOS_BODY_MIB=1024 $(BIN)/pytest tests/conformance/wire/test_http1_robust.py \
+		tests/conformance/wire/test_http2_robust.py $(PYTEST_ARGS)
 	PYTEST_CHAOS_SHARED=$(SOAK_SHARED) $(BIN)/pytest tests/plugin/test_shared.py $(PYTEST_ARGS)
 
 conformance: setup  ## see what every client library makes of every fault, and write docs/faults.md (many minutes)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_chaos.errors import KeeperError
 from pytest_chaos.keeper import home
+from pytest_chaos.keeper.asked import check
 from pytest_chaos.keeper.build import Built, build
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.leases import Lease, Leases
@@ -70,8 +71,9 @@ class Keeper:
             "unlock": self._unlock, "bye": self._bye,
         }  # fmt: skip
         if op not in operations:
-            msg = f"op {op!r}: must be one of {', '.join(operations)}"
+            msg = f"op {op!r:.80}: must be one of {', '.join(operations)}"
             raise KeeperError(msg)
+        check(op, message)
         return await operations[op](lease, message)
 
     async def _lost(self, lease: Lease) -> None:
@@ -116,7 +118,7 @@ class Keeper:
     # -- the stack --------------------------------------------------------------------------------------------------
 
     async def _start(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
-        spec = from_json(StackSpec, message["spec"])
+        spec = from_json(StackSpec, message["spec"], strict=True)
         environ = dict(message.get("environ") or os.environ)
 
         def progress(line: str) -> None:
@@ -182,7 +184,7 @@ class Keeper:
     # -- faults -----------------------------------------------------------------------------------------------------
 
     async def _install(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
-        await self._up().desk.install(from_json(Schedule, message["schedule"]), lease.number)
+        await self._up().desk.install(from_json(Schedule, message["schedule"], strict=True), lease.number)
         return {}
 
     async def _door(self, lease: Lease, message: dict[str, Any]) -> dict[str, Any]:

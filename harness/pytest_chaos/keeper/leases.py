@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_chaos.errors import ChaosError
+from pytest_chaos.model.orders import check_values, is_http, read_order
+from pytest_chaos.wire.peers import stranger
 
 _LINE_LIMIT_BYTES = 64 * 1024 * 1024
 _LAST_ANSWERS_S = 1.0
+_CHUNK_BYTES = 65_536
 
 
 class Lease:
@@ -83,25 +86,36 @@ class Leases:
             reader.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if refused := stranger(writer.get_extra_info("socket")):
+            await _hang_up(reader, writer, refused)
+            return
         lease = Lease(next(self._numbers), writer)
         self.open[lease.number] = lease
         try:
             while line := await reader.readline():
+                if is_http(line):
+                    refused = "this socket takes orders as JSON lines, not HTTP"
+                    break
                 task = asyncio.create_task(self._handle(lease, line))
                 lease.tasks.add(task)
                 task.add_done_callback(lease.tasks.discard)
-        except (OSError, ValueError):
-            pass  # a torn or oversize line ends the connection like any other loss
+        except ValueError:
+            refused = f"the line is longer than {_LINE_LIMIT_BYTES} bytes"
+        except OSError:
+            pass  # a torn connection ends like any other loss
         finally:
             self.open.pop(lease.number, None)
+            if refused:
+                await _hang_up(reader, writer, refused)
             writer.close()
         await self._lost(lease)
 
     async def _handle(self, lease: Lease, line: bytes) -> None:
         number: object = None
         try:
-            message = json.loads(line)
+            message = read_order(line)
             number = message.pop("id", None)
+            check_values(message)
             answer = await self._answer(lease, str(message.pop("op", "")), message)
         except ChaosError as refused:
             lease.tell({"id": number, "ok": False, "kind": type(refused).__name__, "error": str(refused)})
@@ -110,3 +124,15 @@ class Leases:
             lease.tell({"id": number, "ok": False, "kind": "KeeperError", "error": f"the keeper failed: {broken!r}"})
         else:
             lease.tell({"id": number, "ok": True, **answer})
+
+
+async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reason: str) -> None:
+    """Say why, and close; what comes meanwhile is thrown away: it may have been made to look like an order."""
+    refusal = {"id": None, "ok": False, "kind": "KeeperError", "error": reason}
+    with contextlib.suppress(OSError, TimeoutError):
+        writer.write(json.dumps(refusal, separators=(",", ":")).encode() + b"\n")
+        writer.write_eof()  # a close with something unread would throw the reason away
+        async with asyncio.timeout(_LAST_ANSWERS_S):
+            while await reader.read(_CHUNK_BYTES):
+                pass
+    writer.close()

@@ -82,7 +82,7 @@ class WireLink:
                 if "event" in message:
                     self._on_event(message)
                     continue
-                waiting = self._waiting.get(int(message.get("id", 0)))
+                waiting = self._waiting.get(message.get("id"))
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
         except (OSError, ValueError):

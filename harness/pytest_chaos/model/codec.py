@@ -35,14 +35,27 @@ def to_json(value: object) -> Any:
     return value
 
 
-def from_json(cls: type[T], data: object) -> T:
-    """Build a ``cls`` from what :func:`to_json` gave; raise ChaosError naming class and field when it cannot be."""
+def from_json(cls: type[T], data: object, *, strict: bool = False) -> T:
+    """Build a ``cls`` from what :func:`to_json` gave; raise ChaosError naming class and field when it cannot be.
+
+    ``strict``: a field that is not known is refused. That is for orders, where it would go unheard.
+    """
     if not isinstance(data, Mapping):
         msg = f"{cls.__name__}: expected an object, got {data!r:.80}"
         raise ChaosError(msg)
     hints = _hints(cls)  # type: ignore[arg-type]
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    given = {name: _build(hints[name], item) for name, item in data.items() if name in known}
+    given: dict[str, Any] = {}
+    for name, item in data.items():
+        if name in known:
+            try:
+                given[name] = _build(hints[name], item, strict=strict)
+            except TypeError as wrong:
+                msg = f"{cls.__name__}.{name}: {wrong}"
+                raise ChaosError(msg) from wrong
+        elif strict:
+            msg = f"{cls.__name__}: {str(name)[:80]}={item!r:.80}: is no field of it; it has {', '.join(sorted(known))}"
+            raise ChaosError(msg)
     try:
         return cls(**given)
     except TypeError as wrong:
@@ -63,29 +76,36 @@ def _is_default(field: dataclasses.Field[Any], item: object) -> bool:
     return False
 
 
-def _build(hint: Any, item: Any) -> Any:
+def _build(hint: Any, item: Any, *, strict: bool) -> Any:
     origin = get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        return _build_union(hint, item)
+        return _build_union(hint, item, strict=strict)
     if origin is tuple:
-        inner = get_args(hint)
-        if not isinstance(item, (list, tuple)):
-            msg = f"expected a list, got {item!r:.80}"
-            raise ChaosError(msg)
-        return tuple(_build(inner[0], one) for one in item)
+        return tuple(_build(get_args(hint)[0], one, strict=strict) for one in _list(item))
     if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        inner = get_args(hint)
-        return {key: _build(inner[1], one) for key, one in item.items()}
+        if not isinstance(item, Mapping):
+            msg = f"expected an object, got {item!r:.80}"
+            raise TypeError(msg)
+        return {key: _build(get_args(hint)[1], one, strict=strict) for key, one in item.items()}
     if origin in (list, Sequence):
-        return [_build(get_args(hint)[0], one) for one in item]
+        return [_build(get_args(hint)[0], one, strict=strict) for one in _list(item)]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_json(hint, item)
+        return from_json(hint, item, strict=strict)
     return item
 
 
-def _build_union(hint: Any, item: Any) -> Any:
+def _list(item: Any) -> list[Any] | tuple[Any, ...]:
+    if isinstance(item, (list, tuple)):
+        return item
+    msg = f"expected a list, got {item!r:.80}"
+    raise TypeError(msg)
+
+
+def _build_union(hint: Any, item: Any, *, strict: bool) -> Any:
     if item is None:
         return None
     choices = [choice for choice in get_args(hint) if choice is not type(None)]
     shaped = [choice for choice in choices if dataclasses.is_dataclass(choice) or get_origin(choice) is not None]
-    return _build(shaped[0], item) if len(shaped) == 1 and isinstance(item, (dict, list, tuple)) else item
+    if len(shaped) == 1 and isinstance(item, (dict, list, tuple)):
+        return _build(shaped[0], item, strict=strict)
+    return item

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
     from pytest_chaos.wire.links import Link
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SNIFF_S = 1.0
-"""Bytes that might still become a request are given this long; then they are passed on as they are."""
-_REQUEST = re.compile(rb"\r{0,2}\n{0,2}[A-Z][A-Z-]{0,31} (?:/|\*|https?:|[^ ]+ HTTP/1)")
-_MAYBE = re.compile(rb"[\r\n]{0,4}(?:[A-Z][A-Z-]{0,31}(?: [^ \r\n]{0,2048}(?: [HTP/1]{0,6})?)?)?\Z")
-
-_TLS = b"\x16\x03"
-"""How a TLS record with a handshake begins (RFC 8446, 5.1)."""
-_SETTINGS = re.compile(rb"\0[\0-\x03][\0-\xff]\x04\0\0\0\0\0", re.DOTALL)
 
 
 class Handler(ABC):
@@ -82,7 +73,13 @@ class Connection:
         self.callee = End(self) if link.stub is None else None
         if self.callee is not None:
             self.caller.peer, self.callee.peer = self.callee, self.caller
-        self.handler = Sniffer(self) if link.handle is None else link.handle(self)
+        self.handler: Handler
+        if link.handle is None:
+            from pytest_chaos.wire.sniffer import Sniffer  # noqa: PLC0415 - it knows this module
+
+            self.handler = Sniffer(self)
+        else:
+            self.handler = link.handle(self)
         self._sock = sock
         self._over = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -201,93 +198,3 @@ class Connection:
         if self.caller.transport is None:
             reset_socket(self._sock)
         self.link.connections.discard(self)
-
-
-class Sniffer(Handler):
-    """Waits for the first bytes, from whichever side, and puts the right handler in its own place."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._first = self._answer = b""
-        self._first_ns = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def from_caller(self, data: bytes) -> None:
-        """Decide on the caller's bytes, or wait for more."""
-        self._first_ns = self._first_ns or self.world.now()
-        self._first += data
-        first = self._first
-        if first.startswith(PREFACE):
-            from pytest_chaos.wire.http2.connection import Http2  # noqa: PLC0415 - the handlers know this module
-
-            self._become(Http2(self.connection))
-        elif _REQUEST.match(first) and not first.startswith(PREFACE[:6]):
-            from pytest_chaos.wire.http1.connection import Http1  # noqa: PLC0415
-
-            self._become(Http1(self.connection))
-        elif not PREFACE.startswith(first) and (not _MAYBE.match(first) or len(first) > 65536):
-            self._become_tcp()
-        else:
-            self._wait()
-
-    def from_callee(self, data: bytes) -> None:
-        """The callee speaks first: no HTTP, unless it is HTTP/2's SETTINGS, which may outrun the caller's preface."""
-        self._answer += data
-        if _SETTINGS.match(self._answer):
-            self._wait()
-        else:
-            self._become_tcp()
-
-    def caller_eof(self) -> None:
-        """Nothing more will come to decide on."""
-        if self._first:
-            self._become_tcp()
-            self.connection.handler.caller_eof()
-        else:
-            super().caller_eof()
-
-    def lost(self, *, caller: bool, reset: bool) -> None:
-        """Nothing was said, or not enough to tell what."""
-        if self._first:
-            self._become_tcp()
-            self.connection.handler.lost(caller=caller, reset=reset)
-        else:
-            super().lost(caller=caller, reset=reset)
-
-    def undialled(self, error: str) -> None:
-        """A caller that came to a callee that is not there."""
-        now = self.world.now()
-        record = self.world.begin(
-            link=self.link.name,
-            connection=self.connection.id,
-            reused=False,
-            protocol="tcp",
-            connected_ns=self.connection.connected_ns,
-            started_ns=self._first_ns or now,
-        )
-        self.world.end(record, error=error, closed_by="callee")
-
-    def shut(self, fault: str) -> None:
-        """Nothing was asked yet."""
-
-    def _wait(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SNIFF_S, self._become_tcp)
-
-    def _become_tcp(self) -> None:
-        from pytest_chaos.wire.tcp import Tcp  # noqa: PLC0415
-
-        opaque = "TLS" if self._first.startswith(_TLS) else ""
-        if opaque:
-            self.link.saw_opaque(opaque)
-        self._become(Tcp(self.connection, opaque=opaque))
-
-    def _become(self, handler: Handler) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.connection.handler is self:
-            self.connection.handler = handler
-            if self._first:
-                handler.from_caller(self._first)
-            if self._answer:
-                self.connection.handler.from_callee(self._answer)

@@ -2,17 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.codec import from_json
 from pytest_chaos.model.fault import WireRule
+from pytest_chaos.model.orders import NAME_LIMIT, name_of
 from pytest_chaos.model.plan import StubOperation
 from pytest_chaos.wire import identify
 from pytest_chaos.wire.links import parse_upstream
 
 Fields = Mapping[str, Any]
+OWNER_LIMIT = 4096
+"""Characters of a schedule's or an owner's name: tests' own names are long."""
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "open_link": (
+        "name", "listen_host", "upstream", "protocol", "advertise", "identify", "operations", "ledger",
+    ),
+    "close_link": ("name",),
+    "set_upstream": ("name", "upstream", "advertise"),
+    "install": ("schedule", "owner", "rules"),
+    "uninstall": ("schedule", "owner"),
+    "release": ("rule", "attempt"),
+    "stub_reset": ("ledger",),
+}  # fmt: skip
+"""The fields of each operation; those that are not named have none."""
+
+
+def only(op: str, fields: Fields) -> None:
+    """Refuse a field that the operation does not have: what it was meant to say would go unheard."""
+    known = KNOWN.get(op, ())
+    for field, value in fields.items():
+        if field not in known:
+            msg = f"{field[:80]}={value!r:.80}: is no field of {op}; it has {', '.join(known) or 'none'}"
+            raise ChaosError(msg)
+
+
+def name(fields: Fields, field: str, *, most: int = NAME_LIMIT) -> str:
+    """Give a field that must be a name."""
+    return name_of(fields.get(field), field=field, most=most)
+
+
+def link(fields: Fields) -> str:
+    """Give a new link's name; other systems put it into paths, so no slash is in it."""
+    return name_of(fields.get("name"), field="name", without="/\\")
+
+
+def host(fields: Fields) -> str:
+    """Give where a link listens: one address, never all of the machine's, and nothing that had to be looked up."""
+    value = fields.get("listen_host")
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str) and not ipaddress.ip_address(value).is_unspecified:
+            return value
+    msg = f"listen_host={value!r:.80}: must be one IP address of this machine"
+    raise ChaosError(msg)
+
+
+def ledger(fields: Fields) -> str:
+    """Give the name of a stub's ledger; empty where none is given."""
+    return "" if fields.get("ledger") in (None, "") else name(fields, "ledger")
 
 
 def text(fields: Fields, name: str) -> str:
@@ -40,7 +91,8 @@ def upstream(fields: Fields) -> tuple[str, int] | None:
 
 def marks(fields: Fields) -> dict[str, str]:
     """Give how a link's operations tell their markers."""
-    specs: object = fields.get("identify") or {}
+    specs: object = fields.get("identify")
+    specs = {} if specs is None else specs
     if not isinstance(specs, dict) or not all(isinstance(spec, str) for spec in specs.values()):
         msg = f"identify={specs!r:.80}: must be an object of operations to json:, header: or path: strings"
         raise ChaosError(msg)
@@ -51,7 +103,7 @@ def marks(fields: Fields) -> dict[str, str]:
 
 def operation(name: str, plain: object) -> StubOperation:
     """Give a stub's operation."""
-    built = from_json(StubOperation, plain)
+    built = from_json(StubOperation, plain, strict=True)
     for field in ("dedupe", "key", "marker", "amount_minor"):
         if spec := getattr(built, field):
             identify.check(str(spec), where=f"operations[{name!r}].{field}")
@@ -66,7 +118,7 @@ def operation(name: str, plain: object) -> StubOperation:
 def rule(plain: object) -> WireRule:
     """Give a rule, its shape checked; what it may say is checked by its kind."""
     try:
-        return from_json(WireRule, plain)
-    except (TypeError, AttributeError, ValueError) as wrong:
+        return from_json(WireRule, plain, strict=True)
+    except ChaosError as wrong:
         msg = f"rule {plain!r:.120}: {wrong}"
-        raise ChaosError(msg) from wrong
+        raise type(wrong)(msg) from wrong

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.model.fault import EVERYBODY, When, WireRule
+from pytest_chaos.model.orders import name_of
 from pytest_chaos.wire.toxics import kinds as toxic_kinds
 
 Phase = Literal["listener", "connection", "request", "response", "bytes", "standing"]
@@ -163,8 +164,8 @@ def check(rule: WireRule, *, links: Collection[str]) -> None:
         value = getattr(rule, name)
         if not isinstance(value, str):
             _refuse(rule, name, value, "must be a string")
-    if not rule.id:
-        _refuse(rule, "id", rule.id, "must not be empty")
+    for name in ("id", "fault"):
+        name_of(getattr(rule, name), field=f"rule {rule.id!r:.80}: {name}")
     if rule.link not in links:
         _refuse(rule, "link", rule.link, f"must be an open link: {', '.join(sorted(links)) or 'there is none yet'}")
     kind = KINDS.get(rule.kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64
 _AGAIN_S = 0.05
+_HOST = re.compile(r"[!-~]{1,253}|\[[0-9A-Fa-f:.%]+\]")
+"""A name or an address: what a resolver may be asked."""
 
 
 class Link:
@@ -266,10 +269,8 @@ def resets(active: Active, which: str) -> bool:
 def parse_upstream(text: str) -> tuple[str, int]:
     """Read ``host:port``; raise ChaosError when it is something else."""
     host, _, port = text.rpartition(":")
-    number = -1
-    with contextlib.suppress(ValueError):
-        number = int(port)
-    if not host or not 0 < number < 65536:
-        msg = f"upstream={text!r}: must be host:port with a port from 1 to 65535, or null"
+    number = int(port) if len(port) <= 5 and port.isascii() and port.isdecimal() else 0
+    if not _HOST.fullmatch(host) or not 0 < number < 65536:
+        msg = f"upstream={text!r:.300}: must be host:port with a port from 1 to 65535, or null"
         raise ChaosError(msg)
     return host.strip("[]"), number

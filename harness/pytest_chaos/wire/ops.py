@@ -49,6 +49,7 @@ class Ops:
         if known is None:
             msg = f"op={op!r:.80}: must be one of {', '.join(self._ops)}"
             raise ChaosError(msg)
+        asked.only(str(op), fields)
         return known(fields)
 
     def lift_all(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class Ops:
     # links
 
     def _open_link(self, fields: Fields) -> dict[str, Any]:
-        name, host = asked.text(fields, "name"), asked.text(fields, "listen_host")
+        name, host = asked.link(fields), asked.host(fields)
         if name in self._links:
             msg = f"name={name!r}: this link is open already; close it first"
             raise ChaosError(msg)
@@ -96,6 +97,7 @@ class Ops:
         return {"port": link.port}
 
     def _stub(self, fields: Fields) -> Stub | None:
+        asked.ledger(fields)
         operations = fields.get("operations")
         if operations is None:
             return None
@@ -103,9 +105,7 @@ class Ops:
             msg = f"operations={operations!r:.80}: must be an object of operations, or null"
             raise ChaosError(msg)
         built = {name: asked.operation(name, plain) for name, plain in operations.items()}
-        ledger = (
-            asked.text(fields, "ledger") if fields.get("ledger") else asked.text(fields, "name").rpartition(" -> ")[2]
-        )
+        ledger = asked.ledger(fields) or asked.link(fields).rpartition(" -> ")[2]
         stub = self._world.stubs.setdefault(ledger, Stub(ledger))
         stub.operations.update(built)
         return stub
@@ -140,7 +140,7 @@ class Ops:
     # rules
 
     def _install(self, fields: Fields) -> dict[str, Any]:
-        schedule, rules = asked.text(fields, "schedule"), fields.get("rules")
+        schedule, rules = asked.name(fields, "schedule", most=asked.OWNER_LIMIT), fields.get("rules")
         if not isinstance(rules, list):
             msg = f"rules={rules!r:.80}: must be a list of rules"
             raise ChaosError(msg)
@@ -152,8 +152,8 @@ class Ops:
             twice = next(name for name in names if names.count(name) > 1)
             msg = f"rules: id={twice!r} stands twice; ids must differ within a schedule"
             raise ChaosError(msg)
-        owner = fields.get("owner", schedule)
-        return self._lifted(self._world.table.install(schedule, str(owner), built))
+        owner = asked.name(fields, "owner", most=asked.OWNER_LIMIT) if "owner" in fields else schedule
+        return self._lifted(self._world.table.install(schedule, owner, built))
 
     def _uninstall(self, fields: Fields) -> dict[str, Any]:
         if fields.get("schedule") is not None:
@@ -214,7 +214,7 @@ class Ops:
 
     def _stub_reset(self, fields: Fields) -> dict[str, Any]:
         ledger = fields.get("ledger")
-        if ledger is not None and ledger not in self._world.stubs:
+        if ledger is not None and (not isinstance(ledger, str) or ledger not in self._world.stubs):
             msg = f"ledger={ledger!r:.80}: no such stub; there is {', '.join(sorted(self._world.stubs)) or 'none'}"
             raise ChaosError(msg)
         for name, stub in self._world.stubs.items():

@@ -77,6 +77,7 @@ class TcpExchange(Exchange):
         self._forwarding = False
         self._delivering = not plan.response
         self._out: list[bytes] = []
+        self._held = 0
         self._in = bytearray()
         self._room: int | None = None
         """Bytes of the answer that may still be given; None: no limit."""
@@ -91,7 +92,8 @@ class TcpExchange(Exchange):
             self._connection.callee.write(data)
         else:
             self._out.append(data)
-            if sum(map(len, self._out)) > _HELD_LIMIT:
+            self._held += len(data)
+            if self._held > _HELD_LIMIT:
                 self._connection.caller.stop("held")
 
     def response(self, data: bytes) -> None:

@@ -11,14 +11,16 @@ import os
 import socket
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 import requests
 import urllib3
 
-MIB = 2**20
+from tests.conformance.wire.mutation_kit import MIB, rss_mib
+
+LARGE_MIB = int(os.environ.get("PYTEST_CHAOS_BODY_MIB", "256"))
+"""``make soak`` sends a GiB."""
 
 
 def read_all(sock):
@@ -35,12 +37,6 @@ def read_head(sock):
         assert byte, got
         got += byte
     return got
-
-
-def rss_mib(pid):
-    """Give a process's resident memory in MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 @pytest.mark.parametrize("client", ["httpx", "requests", "urllib3", "http.client"])
@@ -259,8 +255,8 @@ def test_both_directions_stream_at_once(wire, tcp_callee, raw):
     assert (attempt["status"], attempt.get("error", "")) == (200, "")
 
 
-@pytest.mark.parametrize(("framing", "mib"), [("length", 1024), ("chunked", 256)])
-def test_a_gibibyte_goes_up_and_comes_down_with_flat_memory(wire, tcp_callee, raw, framing, mib):
+@pytest.mark.parametrize(("framing", "mib"), [("length", LARGE_MIB), ("chunked", LARGE_MIB)])
+def test_a_large_body_goes_up_and_comes_down_with_flat_memory(wire, tcp_callee, raw, framing, mib):
     total, block = mib * MIB, b"x" * MIB
     taken = []
 

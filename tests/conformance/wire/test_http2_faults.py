@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_chaos.wire.connection import PREFACE
 from pytest_chaos.wire.http2 import frames
 from pytest_chaos.wire.http2.call import Http2Call
 from pytest_chaos.wire.http2.frames import FrameReader
@@ -21,12 +22,15 @@ OPERATIONS = {
 class Client:
     """One request on a connection of its own; ``frames`` is all that came on its stream."""
 
-    def __init__(self, sock, path, body=b"{}", headers=()):
+    def __init__(self, sock, path, body=b"{}", headers=(), cut=0, meanwhile=lambda: None):
         self.sock, self.frames, self._reader, self._headers = sock, [], FrameReader(), HeaderReader()
         self.blocks = []
         named = [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"x"), (b":path", path.encode())]
         self.call = Http2Call(Block([*named, *headers]), body, None)
-        sock.sendall(self.call.begin())
+        data = self.call.begin()
+        sock.sendall(data[:cut])
+        meanwhile()
+        sock.sendall(data[cut:])
 
     def step(self):
         data = self.sock.recv(65536)
@@ -59,6 +63,13 @@ def test_an_answer_passes_as_it_is(port, raw, wire):
     assert len(Client(raw(port), "/long").finish().body) == len(LONG)
     assert [row["status"] for row in wire.attempts(2)] == [201, 200]
     assert {row["protocol"] for row in wire.rows()} == {"h2"}
+
+
+def test_a_preface_may_come_in_two_pieces_wherever_it_is_cut(port, raw, wire):
+    for at in range(1, len(PREFACE)):
+        client = Client(raw(port), "/charges", cut=at, meanwhile=lambda: [wire.do("ping") for _ in range(3)])
+        assert client.finish().blocks[0][":status"] == "201", at
+    assert {row["protocol"] for row in wire.attempts(len(PREFACE) - 1)} == {"h2"}
 
 
 @pytest.mark.parametrize(("path", "size", "given"), [("/charges", 4, 4), ("/charges", 99, 10), ("/long", 1000, 1000)])

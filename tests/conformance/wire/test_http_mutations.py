@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-from pathlib import Path
 
 import httpx
 
 from pytest_chaos.wire.http2 import frames
 from pytest_chaos.wire.http2.call import Http2Call
 from pytest_chaos.wire.http2.headers import Block, HeaderWriter
+from tests.conformance.wire.mutation_kit import AT_ONCE, FLAT_MIB, PATIENCE_S, STREAMS, mutated, rss_mib
 
-STREAMS = int(os.environ.get("PYTEST_CHAOS_MUTATIONS", "2000"))
-"""``make soak`` asks for more."""
-AT_ONCE, PATIENCE_S = 40, 10
 PSEUDO = [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"x"), (b":path", b"/x")]
 GRPC = [*PSEUDO, (b"content-type", b"application/grpc"), (b"te", b"trailers")]
 ASKED = [
@@ -53,30 +49,6 @@ RULES = [
     {"kind": "grpc_abort", "params": {"code": 14, "messages": 1, "at": "request"}},
     {"kind": "deliver_late", "params": {"how": "close"}, "when": {"probability": 0.05}},
 ]
-
-
-def mutated(chance, data):
-    """Break bytes in one to four places: flipped, dropped, doubled, inserted, cut off."""
-    data = bytearray(data)
-    for _ in range(chance.randint(0, 4)):
-        at, size = chance.randrange(len(data) + 1), chance.randint(1, 12)
-        match chance.randrange(5):
-            case 0 if at < len(data):
-                data[at] ^= 1 << chance.randrange(8)
-            case 1:
-                del data[at : at + size]
-            case 2:
-                data[at:at] = data[at : at + size]
-            case 3:
-                data[at:at] = chance.randbytes(size)
-            case 4 if at > len(data) // 2:
-                del data[at:]
-    return bytes(data)
-
-
-def rss_mib(pid):
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 async def converse(port, data):
@@ -146,6 +118,6 @@ def test_broken_conversations_end_and_disturb_nobody(wire, callee):
     assert hung == []
     assert len(codes) > 10
     assert set(codes) == {200}
-    assert memory[-1] - memory[len(memory) // 2] < 16
+    assert memory[-1] - memory[len(memory) // 2] < FLAT_MIB
     wire.do("reset")
     assert wire.process.poll() is None

@@ -97,6 +97,19 @@ def test_a_line_that_only_begins_like_a_request_passes(wire, tcp_callee, raw):
     assert half.recv(100) == b"GE"
 
 
+def test_a_connection_that_ends_before_it_is_known_what_it_speaks_is_one_attempt(wire, tcp_callee, raw):
+    sock = raw(wire.link(tcp_callee(lambda sock: sock.recv(1))))
+    sock.sendall(b"PRI *")
+    while not wire.do("stats")["connections"]:
+        pass
+    for _ in range(5):  # what was sent before is read by then
+        wire.do("ping")
+    wire.do("set_upstream", name="orders -> payments", upstream=None)
+    (attempt,) = wire.attempts()
+    assert (attempt["protocol"], attempt["error"], attempt["closed_by"]) == ("tcp", "reset", "wire")
+    assert wire.do("stats")["open"] == 0
+
+
 def test_a_slow_reader_slows_the_sender_and_loses_nothing(wire, tcp_callee, raw):
     sock = raw(wire.link(tcp_callee(echo)))
     sock.settimeout(0.3)

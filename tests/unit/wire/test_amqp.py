@@ -391,6 +391,15 @@ def test_a_broker_that_gives_one_tag_to_two_deliveries_is_not_read_on():
         talk.callee(deliver(1))
 
 
+def test_the_agreed_number_of_channels_binds():
+    talk = Talk()
+    assert talk.caller(method(Channel.Open(), 2047))
+    with pytest.raises(BadFrame, match="unknown channel"):
+        talk.caller(method(Channel.Open(), 2048))
+    with pytest.raises(BadFrame, match="unknown channel"):
+        Talk().callee(method(Channel.Close(504, "", 0, 0), 65_535))
+
+
 def test_the_agreed_size_of_frames_binds():
     large = publish(data=b"x" * 200_000)
     assert len(Talk(frame_max=0).caller(large)) == 1

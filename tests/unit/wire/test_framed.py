@@ -333,6 +333,48 @@ def test_a_protocol_surprise_lets_everything_go_and_relays_the_rest(play):
     assert rows[1]["request_headers"] == {"opaque": "bad line"}
 
 
+def test_a_call_whose_id_another_has_taken_ends_all_the_same(play):
+    async def work(bench):
+        await bench.ask("call 1 a x\ncall 1 a y\n")
+        await bench.tell("done 1 a\n")
+        assert [record.operation for record in bench.world.open.values()] == ["x"]
+        bench.connection.handler.lost(caller=True, reset=False)
+        assert bench.world.open == {}
+
+    assert {row["operation"]: row.get("error", "") for row in play(work).rows().values()} == {"x": "eof", "y": ""}
+
+
+def test_what_a_call_holds_goes_on_when_it_ends_without_having_been_passed_on(play):
+    async def work(bench):
+        bench.rule("hold", "x", at="request", ms=None)
+        await bench.ask("call 1 a x\ncall 2 a y\nlane a behind\n")
+        assert bench.callee.got == b""
+        await bench.tell("done 1 b closed\n")  # as a broker's close ends what it never saw
+        assert bench.callee.got == b"call 1 a x\ncall 2 a y\nlane a behind\n"
+        await bench.tell("done 2 a\n")
+        await bench.lift()
+        assert bench.world.open == {}
+
+    rows = {row["operation"]: row for row in play(work).rows().values()}
+    assert "forwarded_ns" not in rows["x"]
+    assert rows["y"]["forwarded_ns"]
+
+
+def test_calls_without_an_answer_are_not_remembered_without_end(play, monkeypatch):
+    monkeypatch.setattr("pytest_chaos.wire.framed.connection.OPEN_LIMIT", 3)
+
+    async def work(bench):
+        said = "call 1 a x\ncall 2 a x\ncall 3 a x\nlane a behind\ncall 4 a x\nhalf"
+        await bench.ask(said)
+        await bench.ask(" a line\n")
+        assert bench.callee.got.decode() == said + " a line\n"
+        assert bench.connection.opaque == ["too many calls without an answer"]
+        bench.connection.handler.lost(caller=True, reset=False)
+        assert bench.world.open == {}
+
+    assert [row.get("error", "") for row in play(work).rows().values()] == ["opaque"] * 3 + [""]
+
+
 def test_fin_comes_behind_what_is_held_and_what_is_no_frame(play):
     async def work(bench):
         bench.rule("hold", "x", ms=None)

@@ -175,6 +175,38 @@ def test_a_stream_entry_tells_whose_it_is():
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b"+" + b"x" * 3000 + b"\r\n", b"$5\r\nhello\r\n", b"*2\r\n$3\r\nabc\r\n+" + b"y" * 99 + b"\r\n",
+        b"PING " * 9 + b"\r\n",
+    ],
+)
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_value_that_comes_in_very_small_pieces_is_one_frame(data, step):
+    reader, given = RespReader(), []
+    read = reader.from_caller if data.startswith(b"P") else reader.from_callee
+    for at in range(0, 2 * len(data), step):
+        given += read((data * 2)[at : at + step])
+    assert [frame.raw for frame in given] == [data] * 2
+    assert all(type(frame.raw) is bytes for frame in given)
+
+
+def test_a_value_of_a_stream_entry_is_no_name():
+    assert call("XADD", "s", "*", "kind", "traceparent", "x-correlation-id", "c").headers == {"x-correlation-id": "c"}
+    assert call("XADD", "s", "NOMKSTREAM", "*", "kind", "baggage", "n", "1").headers == {}
+    many = call("XADD", "s", "*", "traceparent", "t", *["n"] * 100)
+    assert many.headers == {"traceparent": "t"}
+
+
+def test_commands_that_nobody_answers_are_not_remembered_without_end():
+    reader = RespReader()
+    assert len(reader.from_caller(command("PING") * 65_536)) == 65_536
+    with pytest.raises(BadFrame, match="too many commands"):
+        reader.from_caller(command("PING"))
+    assert reader.unread("caller") == command("PING")
+
+
+@pytest.mark.parametrize(
     "words",
     [("AUTH", "user", "hunter2"), ("HELLO", "3", "AUTH", "user", "hunter2"),
      ("CONFIG", "SET", "requirepass", "hunter2"),

@@ -28,12 +28,14 @@ from pytest_chaos.wire.amqp import methods as m
 from pytest_chaos.wire.amqp.channel import Channel
 from pytest_chaos.wire.amqp.frames import FRAME_LIMIT, Direction, Meaning
 from pytest_chaos.wire.amqp.values import number, reply, short_string, strings
-from pytest_chaos.wire.framed.reader import Frame, Side
+from pytest_chaos.wire.framed.reader import BadFrame, Frame, Side
 
 if TYPE_CHECKING:
     from pytest_chaos.wire.links import Link
 
 _MIN_FRAME = 4096
+_USUAL_CHANNELS, _MOST_CHANNELS = 2047, 65_535
+"""The highest channel that RabbitMQ proposes, and the highest that there is where both sides agree on 0."""
 _CLOSES = frozenset({m.CONNECTION_CLOSE, m.CONNECTION_CLOSE_OK, m.CHANNEL_CLOSE, m.CHANNEL_CLOSE_OK})
 
 
@@ -47,7 +49,7 @@ class AmqpReader:
         self.split_acks = False
         self._channels: dict[int, Channel] = {}
         self._closing = False
-        self._agreed: int | None = None
+        self._last_channel = _USUAL_CHANNELS
         self._caller = Direction("caller", self._of_caller, identify or {})
         self._callee = Direction("callee", self._of_callee, identify or {})
 
@@ -71,6 +73,8 @@ class AmqpReader:
     def _channel(self, channel: int) -> Channel:
         found = self._channels.get(channel)
         if found is None:
+            if channel > self._last_channel:
+                raise BadFrame("unknown channel")
             found = self._channels[channel] = Channel(channel)
         if self.split_acks:
             found.split = True
@@ -90,7 +94,7 @@ class AmqpReader:
         if request is not None:
             return channel.request(method, request, payload)
         if method == m.CONNECTION_TUNE_OK:
-            self._tuned(number(payload, 6, 4))
+            self._tuned(number(payload, 4, 2), number(payload, 6, 4))
         elif method == m.CHANNEL_CLOSE_OK:
             self._channels.pop(number_, None)
         return None
@@ -132,7 +136,8 @@ class AmqpReader:
         answers = tuple(id_ for meaning in closed for id_ in meaning.answers)
         return Meaning(answers=answers, ends=tuple(id_ for meaning in closed for id_ in meaning.ends), error=error)
 
-    def _tuned(self, size: int) -> None:
-        """Both sides have agreed on the size of frames; 0: no limit."""
+    def _tuned(self, channels: int, size: int) -> None:
+        """Both sides have agreed on the highest channel and the size of frames; 0: no limit."""
+        self._last_channel = channels or _MOST_CHANNELS
         limit = min(max(size, _MIN_FRAME), FRAME_LIMIT) if size else FRAME_LIMIT
         self._caller.limit = self._callee.limit = limit

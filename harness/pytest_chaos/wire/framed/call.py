@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 class FramedCall(Exchange):
     """``framed`` owns the connection. Where two passages are at one place, the first that cuts it is the last."""
 
-    __slots__ = ("_framed", "answering", "asking", "call")
+    __slots__ = ("_framed", "answering", "asking", "call", "holds", "key")
 
     def __init__(self, framed: Framed, call: Call, record: Record, plan: Plan) -> None:
         super().__init__(framed.world, record, plan)
         self._framed, self.call = framed, call
+        self.key = call.id
+        """What it is open under: its id, unless another call has taken that."""
+        self.holds: dict[Passage, Way] = {}
+        """What its steps hold just now."""
         self.asking: tuple[Way, Passage] | None = None
         """Where its request is, while its steps or those before it hold it."""
         self.answering: tuple[Way, Passage] | None = None
@@ -63,10 +67,13 @@ class FramedCall(Exchange):
         self._framed.drain(way, passage.lane)
 
     def end(self, *, error: str = "", closed_by: str = "", at_ns: int | None = None) -> None:
-        """End the attempt."""
-        if not self.ended:
-            self._framed.forget(self.call.id)
-            super().end(error=error, closed_by=closed_by, at_ns=at_ns)
+        """End the attempt; what its steps still hold goes on: nobody else would ever let it."""
+        if self.ended:
+            return
+        self._framed.forget(self.key)
+        super().end(error=error, closed_by=closed_by, at_ns=at_ns)
+        for place in [(way, passage) for passage, way in self.holds.items()]:
+            self._let_go(place)
 
     async def _lose(self, step: Step, how: str) -> None:
         if how != "hang" or self._framed.in_order or self.answering is None:
@@ -80,7 +87,10 @@ class FramedCall(Exchange):
         self._framed.drain(way, passage.lane)
 
     def _let_go(self, place: tuple[Way, Passage] | None) -> None:
-        if place is not None:
-            way, passage = place
+        if place is None:
+            return
+        way, passage = place
+        if self.holds.pop(passage, None) is not None:
             passage.waits -= 1
-            self._framed.drain(way, passage.lane)
+            if not self._framed.over:
+                self._framed.drain(way, passage.lane)

@@ -7,7 +7,7 @@ pipelined calls each is late by the same time; what they decide is done in the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from pytest_chaos.wire.acts import How
 from pytest_chaos.wire.connection import Connection, Handler
@@ -18,6 +18,8 @@ from pytest_chaos.wire.table import NOTHING, Facts
 
 _WHOLE = "whole"
 """The lane of everything, where there is only one."""
+OPEN_LIMIT = 65_536
+"""Calls of one connection that may wait for their answers: each costs more than a kB."""
 
 
 class Framed(Handler):
@@ -34,7 +36,8 @@ class Framed(Handler):
         self._open: dict[Hashable, FramedCall] = {}
         self._calls = 0
         self._left_ns: int | None = None
-        self._over = False
+        self.over = False
+        """Whether nothing is read or passed on any more."""
 
     def from_caller(self, data: bytes) -> None:
         """Pass the caller's frames on."""
@@ -45,7 +48,7 @@ class Framed(Handler):
         self._take(self._callee_way, self._reader.from_callee, data)
 
     def _take(self, way: Way, read: Callable[[bytes], list[Frame]], data: bytes) -> None:
-        if self._over:
+        if self.over:
             return
         now = self.world.now()
         if not way.pending:
@@ -57,14 +60,17 @@ class Framed(Handler):
         except BadFrame as wrong:
             self._give_up_reading(str(wrong))
             return
-        for frame in frames:
+        for at, frame in enumerate(frames):
+            if frame.begins is not None and len(self._open) >= OPEN_LIMIT and not self.over:
+                self._give_up_reading("too many calls without an answer", way, frames[at:])
+                return
             self._frame(way, frame, now)
             way.since_ns = now
             way.pending = max(0, way.pending - len(frame.raw))
         way.flush()
 
     def _frame(self, way: Way, frame: Frame, now: int) -> None:
-        if self._over:  # cut at a frame before this one
+        if self.over:  # cut at a frame before this one
             return
         lane = _WHOLE if self.in_order else frame.lane
         part = lane in way.current
@@ -107,6 +113,8 @@ class Framed(Handler):
             if call.plan.response:
                 playing.append(call)
         passage.waits = len(playing)
+        for call in playing:
+            call.holds[passage] = way
         return passage
 
     def _begin(self, call: Call, since_ns: int) -> FramedCall | None:
@@ -131,6 +139,10 @@ class Framed(Handler):
             started_ns=since_ns,
         )
         self._calls += 1
+        former = self._open.pop(call.id, None)
+        if former is not None:  # answers are for the newer one; the former one still has to end
+            former.key = object()
+            self._open[former.key] = former
         record.operation, record.marker, record.body_hash = call.operation, call.marker, call.body_hash
         record.request_headers = dict(call.headers)
         framed = self._open[call.id] = FramedCall(self, call, record, plan)
@@ -170,12 +182,13 @@ class Framed(Handler):
                 if last:
                     call.end()
 
-    def forget(self, id_: Hashable) -> None:
+    def forget(self, key: Hashable) -> None:
         """Close a call: it has ended."""
-        self._open.pop(id_, None)
+        self._open.pop(key, None)
 
     def cut(self, how: How, error: str, call: FramedCall) -> None:
         """End the connection for a call's sake; what else is open on it ends as well."""
+        self.over = True  # what the call holds goes nowhere any more
         call.end(error=error, closed_by="wire")
         self._end_all(error if error != "truncated" else "eof", "wire")
         if how == "reset":
@@ -188,7 +201,7 @@ class Framed(Handler):
     def caller_eof(self) -> None:
         """Half a connection is passed on; while wire itself holds something, FIN is the caller giving up."""
         self._rest("caller")
-        if self._over:
+        if self.over:
             return
         if self._caller_way.lanes or self._callee_way.lanes:
             self._end_all("eof", "caller")
@@ -200,7 +213,7 @@ class Framed(Handler):
     def callee_eof(self) -> None:
         """The end of the hope for answers that are not here; FIN comes behind those that are."""
         self._rest("callee")
-        if self._over:
+        if self.over:
             return
         for call in [call for call in self._open.values() if call.asking is None and call.answering is None]:
             self._end_one(call, "eof", "callee")
@@ -212,7 +225,7 @@ class Framed(Handler):
     def drain(self, way: Way, lane: Hashable) -> None:
         """Pass on what need not wait any more, and the FIN that waited behind it."""
         way.drain(lane)
-        if self._callee_way.eof and not self._callee_way.lanes and not self._over:
+        if self._callee_way.eof and not self._callee_way.lanes and not self.over:
             self._callee_way.eof = False
             super().callee_eof()
 
@@ -246,7 +259,7 @@ class Framed(Handler):
         self._end_all("reset", "wire")
 
     def _end_all(self, error: str, closed_by: str) -> None:
-        self._over = True
+        self.over = True
         for call in list(self._open.values()):
             self._end_one(call, error, closed_by)
         self._caller_way.drop()
@@ -262,15 +275,20 @@ class Framed(Handler):
         """Pass on what will never be a frame."""
         way = self._caller_way if side == "caller" else self._callee_way
         left = self._reader.unread(side)
-        if left and not self._over:
+        if left and not self.over:
             way.send(None, left, _WHOLE if self.in_order else None, last=True)
             way.flush()
 
-    def _give_up_reading(self, reason: str) -> None:
-        """Relay what is left as it is; what was held goes on, what is open ends unread."""
+    def _give_up_reading(self, reason: str, way: Way | None = None, frames: Sequence[Frame] = ()) -> None:
+        """Relay what is left as it is, ``frames`` of ``way`` first; what was held goes on, what is open ends unread."""
         from pytest_chaos.wire.tcp import Tcp  # noqa: PLC0415 - siblings; only here does one need the other
 
         caller, callee = self._reader.unread("caller"), self._reader.unread("callee")
+        read = b"".join([frame.raw for frame in frames])
+        if way is self._caller_way:
+            caller = read + caller
+        else:
+            callee = read + callee
         self._caller_way.let_go()
         self._callee_way.let_go()
         self._end_all("opaque", "wire")

@@ -19,11 +19,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Side
-from pytest_chaos.wire.resp.scan import Piece, Scanner
+from pytest_chaos.wire.resp.scan import KEPT, Piece, Scanner
 
 _ARRAY, _PUSH, _STATUS = ord("*"), ord(">"), ord("+")
 _ERRORS = b"-!"
 _NAME_LENGTH = 200
+_OPEN_LIMIT = 65_536
+"""Commands that may wait for their answers, polls included."""
 _SUBSCRIPTIONS = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"})
 _CONFIRMS = frozenset(name.lower().encode() for name in _SUBSCRIPTIONS)
 _DELIVERS = {b"message": 1, b"smessage": 1, b"pmessage": 2}
@@ -101,6 +103,8 @@ class RespReader:
         if answered:
             confirmed = command in _SUBSCRIPTIONS
             self._monitors |= command == "MONITOR"
+            if len(self._waiting) >= _OPEN_LIMIT:
+                raise BadFrame("too many commands without an answer")
             self._waiting.append((id_, max(1, len(words) - 1) if confirmed else 0))
         background = command in _BACKGROUND or (command in ("XREAD", "XREADGROUP") and _blocks(words))
         return Call(
@@ -193,10 +197,14 @@ def _blocks(words: Sequence[bytes]) -> bool:
 
 
 def _fields(words: Sequence[bytes]) -> Mapping[str, str]:
-    """Give the fields of an XADD's entry that tell whose it is; they stand behind the entry's id."""
+    """Give the fields of an XADD's entry that tell whose it is; they stand behind the entry's id.
+
+    Names and values come in turn up to the end, where there are no options any more to count.
+    """
     found: dict[str, str] = {}
-    for at, word in enumerate(words[3:-1], 3):
-        name = _text(word).lower()
+    step = 2 if len(words) < KEPT else 1  # where the end is not known, each word may be a name
+    for at in range(4 - len(words) % 2 if step == 2 else 3, len(words) - 1, step):
+        name = _text(words[at]).lower()
         if name in _IDENTITY:
             found.setdefault(name, _text(words[at + 1]))
     if "correlation_id" in found:

@@ -20,6 +20,7 @@ _DIGITS = 18
 _LINE, _BULK, _MANY = b"+-:_#,(", b"$!=", b"*~>"
 _MAP, _ATTRIBUTE, _ARRAY, _STRING = ord("%"), ord("|"), ord("*"), ord("$")
 _TLS = 0x16
+_Bytes = bytes | bytearray
 
 
 @dataclass(slots=True)
@@ -42,10 +43,12 @@ class Scanner:
     """One direction. With ``inline``, a value that is no array is a line of words, as Redis takes commands."""
 
     inline: bool = False
-    _data: bytes = b""
-    """What is in no piece yet."""
+    _data: bytearray = field(default_factory=bytearray)
+    """What is in no piece yet; grown in place, since a value may come in very small pieces."""
     _at: int = 0
     """How far of it has been read."""
+    _sought: int = 0
+    """From where on it may hold the end of the line that is being read."""
     _left: int = 1
     """Values to come until the outermost one is complete."""
     _skip: int = 0
@@ -56,7 +59,16 @@ class Scanner:
 
     def feed(self, data: bytes) -> list[Piece]:
         """Take bytes, give what is complete. Raises BadFrame, having given nothing and kept all."""
-        data = self._data = self._data + data if self._data else data
+        if not self._data:
+            try:
+                return self._cut(data)
+            except BadFrame:
+                self._data[:] = data
+                raise
+        self._data += data
+        return self._cut(self._data)
+
+    def _cut(self, data: _Bytes) -> list[Piece]:
         pieces: list[Piece] = []
         start, at, end = 0, self._at, len(data)
         while True:
@@ -67,33 +79,43 @@ class Scanner:
                 if self._skip:
                     break
             if not self._left:
-                pieces.append(self._piece(data[start:at], more=False))
+                pieces.append(self._piece(bytes(data[start:at]), more=False))
                 start = at
             if at == end:
                 break
             if at == start and not self._parts and (whole := _whole(data, at)):
                 at, self._items = whole
-                pieces.append(Piece(data[start:at], _ARRAY, self._items, first=True, more=False))
+                pieces.append(Piece(bytes(data[start:at]), _ARRAY, self._items, first=True, more=False))
                 self._items, start = [], at
                 continue
             then = self._read(data, at)
             if then < 0:
                 break
-            at = then
+            at, self._sought = then, 0
         if at > start and (self._parts or at - start > COLLECTED):
-            pieces.append(self._piece(data[start:at], more=True))
+            pieces.append(self._piece(bytes(data[start:at]), more=True))
             start = at
-        self._data, self._at = data[start:], at - start
+        self._at = at - start
+        self._have(data, start)
         return pieces
+
+    def _have(self, data: _Bytes, start: int) -> None:
+        """Keep what is in no piece yet."""
+        self._sought = max(0, self._sought - start)
+        if data is self._data:
+            del self._data[:start]
+        elif start < len(data):
+            self._data[:] = data[start:]
 
     def unread(self) -> bytes:
         """Give and forget what is in no piece yet."""
-        data, self._data, self._at = self._data, b"", 0
+        data, self._at, self._sought = bytes(self._data), 0, 0
+        self._data.clear()
         return data
 
     def take_back(self, pieces: list[Piece]) -> None:
         """Undo the giving of the pieces that were given last."""
-        self._data = b"".join([*(piece.raw for piece in pieces), self._data])
+        self._data[:0] = b"".join([piece.raw for piece in pieces])
 
     def _piece(self, raw: bytes, *, more: bool) -> Piece:
         piece = Piece(raw, self._kind, self._items, not self._parts, more)
@@ -102,17 +124,17 @@ class Scanner:
             self._left, self._kind, self._items = 1, 0, []
         return piece
 
-    def _read(self, data: bytes, at: int) -> int:
+    def _read(self, data: _Bytes, at: int) -> int:
         """Read one value's beginning (of a scalar all, but for a bulk string's bytes); -1: it is not all here."""
         kind = data[at]
         if self.inline and not self._kind and kind != _ARRAY:
             return self._line(data, at)
-        eol = data.find(b"\r\n", at + 1)
+        eol = data.find(b"\r\n", max(at + 1, self._sought))
         if kind in _LINE:
             if eol < 0:
                 if len(data) - at > COLLECTED:
                     raise BadFrame("a line without end")
-                return -1
+                return self._no_end(data)
             self._begin(kind)
             self._keep(data[at + 1 : min(eol, at + _SMALL)])
             self._left -= 1
@@ -122,7 +144,7 @@ class Scanner:
         if kind not in _BULK and kind not in _MANY and kind not in (_MAP, _ATTRIBUTE):
             raise BadFrame("no RESP")
         if eol < 0:
-            return -1
+            return self._no_end(data)
         size = _number(data[at + 1 : eol])
         if kind in _BULK:
             return self._bulk(data, kind, eol + 2, size)
@@ -133,7 +155,7 @@ class Scanner:
             self._left += max(size, 0) * (2 if kind == _MAP else 1) - 1
         return eol + 2
 
-    def _bulk(self, data: bytes, kind: int, at: int, size: int) -> int:
+    def _bulk(self, data: _Bytes, kind: int, at: int, size: int) -> int:
         if 0 <= size <= _SMALL and len(self._items) < KEPT and len(data) < at + size:
             return -1  # it may be one to keep: wait for all of it
         self._begin(kind)
@@ -143,17 +165,22 @@ class Scanner:
             self._skip = size + 2
         return at
 
-    def _line(self, data: bytes, at: int) -> int:
-        eol = data.find(b"\n", at)
+    def _line(self, data: _Bytes, at: int) -> int:
+        eol = data.find(b"\n", max(at, self._sought))
         if not 0x20 <= data[at] < 0x7F and data[at] not in b"\r\n\t":
             raise BadFrame("TLS" if data[at] == _TLS else "no RESP")
         if eol < 0:
             if len(data) - at > COLLECTED:
                 raise BadFrame("a line without end")
-            return -1
-        self._items = [word if len(word) <= _SMALL else b"" for word in data[at:eol].split()[:KEPT]]
+            return self._no_end(data)
+        self._items = [word if len(word) <= _SMALL else b"" for word in bytes(data[at:eol]).split()[:KEPT]]
         self._left = 0
         return eol + 1
+
+    def _no_end(self, data: _Bytes) -> int:
+        """Say that a line's end is not here, and where to look for it next time."""
+        self._sought = len(data) - 1
+        return -1
 
     def _begin(self, kind: int) -> None:
         if not self._kind:
@@ -161,12 +188,12 @@ class Scanner:
         elif self._kind == _ATTRIBUTE and self._left == 1:  # the attribute is over: this is what it is about
             self._kind, self._items = kind, []
 
-    def _keep(self, scalar: bytes) -> None:
+    def _keep(self, scalar: _Bytes) -> None:
         if len(self._items) < KEPT:
-            self._items.append(scalar if len(scalar) <= _SMALL else b"")
+            self._items.append(bytes(scalar) if len(scalar) <= _SMALL else b"")
 
 
-def _whole(data: bytes, at: int) -> tuple[int, list[bytes]] | None:
+def _whole(data: _Bytes, at: int) -> tuple[int, list[bytes]] | None:
     """Read an array of a few small bulk strings at one go, as nearly all commands are; None: it is none, or not here.
 
     Nothing depends on this but speed.
@@ -185,13 +212,13 @@ def _whole(data: bytes, at: int) -> tuple[int, list[bytes]] | None:
         if eol < 0 or data[at] != _STRING or not digits.isdigit() or (size := int(digits)) > _SMALL:
             return None
         at = eol + 2
-        items.append(data[at : at + size])
+        items.append(bytes(data[at : at + size]))
         eol = at + size
     at = eol + 2
     return None if at > len(data) else (at, items)
 
 
-def _number(digits: bytes) -> int:
+def _number(digits: _Bytes) -> int:
     """Read a length; -1 is null (RESP2)."""
     if digits.isdigit() and len(digits) <= _DIGITS:
         return int(digits)
