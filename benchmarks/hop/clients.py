@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import time
 from collections import deque
@@ -23,7 +24,7 @@ class Tally:
     over: bool = False
 
 
-class Client(asyncio.Protocol):
+class Client(asyncio.Protocol, abc.ABC):
     """Keeps ``depth`` requests open, asking again as soon as it is answered."""
 
     def __init__(self, requests: Sequence[bytes], depth: int, tally: Tally) -> None:
@@ -44,9 +45,14 @@ class Client(asyncio.Protocol):
         self.ready.set_result(None)
         self._ask(self._depth)
 
+    @classmethod
+    @abc.abstractmethod
+    def requests(cls, connection: int) -> list[bytes]:
+        """Make the requests of a connection, which are sent in turn."""
+
+    @abc.abstractmethod
     def answers(self, data: bytes) -> int:
         """Take bytes; tell how many answers they complete."""
-        raise NotImplementedError  # pragma: no cover
 
     def data_received(self, data: bytes) -> None:
         count = self.answers(data)

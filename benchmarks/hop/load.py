@@ -101,7 +101,7 @@ def main() -> None:
         try:
             print(json.dumps(uvloop.run(load(given))))
         except OSError as wrong:  # a TimeoutError is one
-            raise SystemExit(f"{given.kind}: {wrong or 'nobody was ready in time'}") from wrong
+            raise SystemExit(f"{given.kind}: {str(wrong) or 'nobody was ready in time'}") from wrong
 
 
 if __name__ == "__main__":

@@ -79,20 +79,12 @@ def judge(
             "nothing was decided: no rule of a declared policy and no universal rule met its evidence; "
             "name a checker in chaos.check(...)"
         )
-    not_exercised = sorted(
-        {
-            f"{result.rule} {verdict.subject}: {result.missing or result.message}".strip()
-            for verdict in along
-            for result in verdict.results
-            if result.outcome == "INCONCLUSIVE"
-        }
-    )
     return Judgement(
         history=history,
         verdicts=verdicts,
         failures=() if broken else failures,
         missing=tuple(missing),
-        not_exercised=tuple(not_exercised),
+        not_exercised=_not_exercised(along),
         required=tuple(dict.fromkeys(rule for checker, _ in asked for rule in checker.rules)),
         named=tuple(named),
     )
@@ -123,6 +115,18 @@ def unhit(fault: FaultRecord, history: History) -> str:
         return f"{told}: nobody counted what it hit, so it proves nothing about the system; chaos.fault(...) counts"
     why = why_unhit(fault, history)
     return f"{fault_is} hit nothing: it proves nothing about the system{why and f' ({why})'}"
+
+
+def _not_exercised(along: Sequence[Verdict]) -> tuple[str, ...]:
+    told = sorted(
+        {
+            f"{result.rule} {verdict.subject}: {result.missing or result.message}".strip()
+            for verdict in along
+            for result in verdict.results
+            if result.outcome == "INCONCLUSIVE"
+        }
+    )
+    return tuple(told)
 
 
 def _gone_around(history: History) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.faults import Between, catalogue, check_fields
@@ -22,6 +22,8 @@ class ClockStep:
     from its start. It hits when a process reads its clock. Programs that ask the kernel without the C library (static
     ones, Go) cannot be stepped. Several steps on a node add up.
     """
+
+    no_row: ClassVar[str] = "it acts on the clock of a process, which no client sees"
 
     node: str
     by_s: Annotated[float, Between(-_TEN_YEARS_S, _TEN_YEARS_S, "s")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.faults import catalogue, check_fields, is_node
@@ -36,6 +36,10 @@ class Partition:
     shape: Shape = field(default="groups", kw_only=True)
     one_way: bool = field(default=False, kw_only=True)
     how: Literal["blackhole", "refuse", "drop"] = field(default="blackhole", kw_only=True)
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"groups": (("{caller}",), ("{callee}",))},
+        {"groups": (("{caller}",), ("{callee}",)), "how": "refuse"},
+    )
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pytest_chaos.faults import Between, catalogue, check_fields
 from pytest_chaos.model.fault import Action, NodeAction
@@ -18,6 +18,8 @@ class SlowStart:
     ready. It hits the starts that others cause while it is in force: ``Kill(node, restart_after_s=...)``, ``Restart``,
     ``chaos.restart``, the lift of an earlier fault. Lifting it lets a start that is held go on at once.
     """
+
+    no_row: ClassVar[str] = "it acts on starts that others cause"
 
     node: str
     by_s: Annotated[float, Between(0.001, 120, "s")]

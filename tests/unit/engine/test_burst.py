@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 
 from pytest_chaos.engine.chaos import Chaos
+from pytest_chaos.engine.identity import Identities
 from pytest_chaos.errors import ChaosError
 
-BURST: Any = Chaos.burst
-"""It needs nothing of its test."""
+
+class Caller:
+    """All that a burst needs of its test."""
+
+    _identities = Identities(1, "test")
+    burst: Any = Chaos.burst
+
+
+BURST = Caller().burst
 
 
 def test_all_calls_are_made_at_once_and_answer_in_their_order() -> None:
@@ -21,7 +29,7 @@ def test_all_calls_are_made_at_once_and_answer_in_their_order() -> None:
         together.wait()
         return index
 
-    assert BURST(None, 50, call) == list(range(50))
+    assert BURST(50, call) == list(range(50))
 
 
 def test_what_a_call_raises_is_its_result() -> None:
@@ -30,7 +38,7 @@ def test_what_a_call_raises_is_its_result() -> None:
             raise KeyError(index)
         return index
 
-    zero, one, two = BURST(None, 3, call)
+    zero, one, two = BURST(3, call)
     assert (zero, two) == (0, 2)
     assert isinstance(one, KeyError)
 
@@ -48,7 +56,7 @@ def test_no_more_than_so_many_are_made_at_a_time() -> None:
         with lock:
             under_way -= 1
 
-    assert BURST(None, 20, call, concurrency=4) == [None] * 20
+    assert BURST(20, call, concurrency=4) == [None] * 20
     assert most == 4
 
 
@@ -64,4 +72,4 @@ def test_no_more_than_so_many_are_made_at_a_time() -> None:
 )
 def test_numbers_that_make_no_sense_are_refused(calls: Any, concurrency: Any, says: str) -> None:
     with pytest.raises(ChaosError, match=says):
-        BURST(None, calls, lambda _: None, concurrency=concurrency)
+        BURST(calls, lambda _: None, concurrency=concurrency)
