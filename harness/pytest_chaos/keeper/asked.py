@@ -30,7 +30,12 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _DAY_S
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 _TEXT = Field("must be a string", lambda value: isinstance(value, str))
+_WHOLE = Field("must be a whole number of 0 or more", _is_whole)
 _OBJECT = Field("must be an object", lambda value: isinstance(value, dict))
 _ENV = Field("must be an object of strings, or null", lambda value: value is None or _is_env(value), needed=False)
 _ENVS = Field(
@@ -39,10 +44,11 @@ _ENVS = Field(
     needed=False,
 )
 FIELDS: Mapping[str, Mapping[str, Field]] = {
-    "hello": {"run": _TEXT._replace(needed=False)},
+    "hello": {"run": _TEXT._replace(needed=False), "pid": _WHOLE._replace(needed=False)},
     "start": {"spec": _OBJECT, "environ": _ENV},
     "install": {"schedule": _OBJECT},
     "uninstall": {"schedule": _TEXT},
+    "door": {"owner": _TEXT},
     "faults": {"owner": _TEXT},
     "undos": {},
     "mark": {},
@@ -54,10 +60,14 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     "running": {},
     "node_events": {},
     "state": {},
+    "around": {"since_ns": _WHOLE},
     "lock": {
         "limit_s": Field(f"must be a number from 0 to {_DAY_S}", _is_seconds, needed=False),
         "owner": _TEXT._replace(needed=False),
+        "mode": Field("must be exclusive or shared", lambda value: value in ("exclusive", "shared"), needed=False),
+        "alone": Field("must be true or false", lambda value: isinstance(value, bool), needed=False),
     },
+    "share": {},
     "unlock": {},
     "bye": {},
 }

@@ -20,13 +20,14 @@ OWNER_LIMIT = 4096
 """Characters of a schedule's or an owner's name: tests' own names are long."""
 KNOWN: Mapping[str, tuple[str, ...]] = {
     "open_link": (
-        "name", "listen_host", "upstream", "protocol", "advertise", "identify", "operations", "ledger",
+        "name", "listen_host", "port", "upstream", "protocol", "advertise", "identify", "operations", "ledger",
     ),
     "close_link": ("name",),
     "set_upstream": ("name", "upstream", "advertise"),
     "install": ("schedule", "owner", "rules"),
     "uninstall": ("schedule", "owner"),
     "release": ("rule", "attempt"),
+    "probe": ("name", "port"),
     "stub_reset": ("ledger",),
 }  # fmt: skip
 """The fields of each operation; those that are not named have none."""

@@ -11,7 +11,8 @@ import pytest
 from pytest_chaos.wire.connection import PREFACE
 from pytest_chaos.wire.http2 import frames
 from pytest_chaos.wire.http2.frames import FrameReader
-from pytest_chaos.wire.http2.headers import Block, HeaderReader, HeaderWriter
+from pytest_chaos.wire.http2.header_reader import HeaderReader
+from pytest_chaos.wire.http2.headers import Block, HeaderWriter
 from tests.conformance.wire.mutation_kit import MIB, rss_mib
 
 LARGE_MIB = int(os.environ.get("PYTEST_CHAOS_BODY_MIB", "256"))
