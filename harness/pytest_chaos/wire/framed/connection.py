@@ -108,6 +108,7 @@ class Framed(Handler):
             if begins.plan.response and not begins.call.answered:
                 passage.gate = Passage(passage.lane, ends=(begins,), waits=1)
                 begins.answering = (way, passage.gate)
+                begins.holds[passage.gate] = way
         for call in ends:
             call.answering = (way, passage)
             if call.plan.response:
