@@ -44,7 +44,8 @@ BAD = {
 }  # fmt: skip
 ELSE = {
     "start": {"spec": to_json(BANK)}, "install": {"schedule": WELL}, "uninstall": {"schedule": "s1"},
-    "faults": {"owner": "t"}, "node": {"node": "front", "verb": "pause"},
+    "faults": {"owner": "t"}, "door": {"owner": "t"}, "around": {"since_ns": 0},
+    "node": {"node": "front", "verb": "pause"},
 }  # fmt: skip
 LINES = [
     (b"{", "not JSON"), (b"[1]", "an object"), (b"7", "an object"), (b"\xff", "not JSON"), (b"[" * 100_000, "not JSON"),
