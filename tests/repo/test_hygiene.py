@@ -57,6 +57,16 @@ def test_a_tracked_file_is_clean(path):
     assert findings((ROOT / path).read_text(errors="replace")) == []
 
 
+BESIDE = {".pyi", ".svg", ".sh", ".conf", ".typed", ".gitkeep", ".gitignore"}
+"""Kinds of files that are read by other tests, or too plain to need any."""
+
+
+def test_every_tracked_file_is_of_a_known_kind():
+    """What a tool leaves lying about (dumps, caches, binaries) is not committed."""
+    known = TEXT | BESIDE
+    assert [str(path) for path in tracked() if path.suffix not in known and path.name not in known] == []
+
+
 # The ~ keeps this file clean of what it plants.
 PLANTED = [
     "see /wor~k/main/x",

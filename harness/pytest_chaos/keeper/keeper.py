@@ -268,8 +268,8 @@ class Keeper:
         return list(self._built.ledger.dirty) if self._built is not None else []
 
     def _keeps(self) -> bool:
-        """Whether the stack stays for the next run: never one in which something could not be undone."""
-        return self._keep and not self._broken and not self._dirty()
+        """Whether there is a stack that stays for the next run: never one in which something could not be undone."""
+        return self._keep and self._built is not None and not self._broken and not self._dirty()
 
     def _clients(self) -> set[int]:
         return {lease.pid for lease in self.leases.open.values() if lease.pid}

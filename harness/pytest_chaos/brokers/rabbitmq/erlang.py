@@ -122,7 +122,8 @@ class Erlang:
         command += ["-noshell", "-hidden", "-sname", name, *network, "+S", "1:1", "+sbwt", "none"]
         self._process = subprocess.Popen(
             [*command, "-eval", _PROGRAM % NODE_NAME],
-            env={**os.environ, "HOME": self._home} if self._home else None,
+            # When it breaks, it leaves no dump in whatever folder the tests run in.
+            env={**os.environ, "ERL_CRASH_DUMP_SECONDS": "0", **({"HOME": self._home} if self._home else {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
