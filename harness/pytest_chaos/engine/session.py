@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 import platform
@@ -159,9 +160,20 @@ def open_session(settings: RunSettings, topology: Topology, progress: Progress) 
 
     Write the journal's first record.
     """
-    import dataclasses  # noqa: PLC0415 - only here
-
     settings.report_dir.mkdir(parents=True, exist_ok=True)
+    keeper, stack, first = bring_up(settings, topology, progress)
+    try:
+        session = Session(settings, topology, keeper, stack)
+    except BaseException:
+        keeper.close()
+        raise
+    if first:
+        journal.append(session.journal_path, _run_record(session))
+    return session
+
+
+def bring_up(settings: RunSettings, topology: Topology, progress: Progress) -> tuple[KeeperClient, StackState, bool]:
+    """Take a lease and have the stack up; say whether this client is the run's first. Raises StackError."""
     spec = dataclasses.replace(
         topology.spec(),
         project=str(settings.project),
@@ -174,14 +186,11 @@ def open_session(settings: RunSettings, topology: Topology, progress: Progress) 
     try:
         began = now_ns()
         stack = keeper.start(spec, progress)
-        progress(f"stack up in {(now_ns() - began) / 1e9:.1f} s")
-        session = Session(settings, topology, keeper, stack)
     except BaseException:
         keeper.close()
         raise
-    if first:
-        journal.append(session.journal_path, _run_record(session))
-    return session
+    progress(f"stack up in {(now_ns() - began) / 1e9:.1f} s")
+    return keeper, stack, first
 
 
 def _runtime(settings: RunSettings, topology: Topology) -> Literal["processes", "containers"]:

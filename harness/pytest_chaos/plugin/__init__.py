@@ -51,7 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
     options.check(config)
     from pytest_chaos.plugin import run  # noqa: PLC0415 - only with --chaos
 
-    config.stash[_RUN_ID] = run.identify(config)
+    run_id, seed = config.stash[_RUN_ID] = run.identify(config)
+    if options.standing(config):
+        from pytest_chaos.plugin.standing import Standing  # noqa: PLC0415 - only with --chaos-up
+
+        config.pluginmanager.register(Standing(options.settings(config, run_id, seed)))
 
 
 @pytest.hookimpl(optionalhook=True)

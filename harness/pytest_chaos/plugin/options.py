@@ -80,6 +80,12 @@ def add(parser: pytest.Parser) -> None:
         default=None,
         help="leave brokers, proxies and unchanged services running for the next run",
     )
+    group.addoption(
+        "--chaos-up",
+        action="store_true",
+        default=None,
+        help="run no test: bring the stack up, say where everything is, and take it down at Ctrl-C (pytest-chaos up)",
+    )
     parser.addini("chaos", "run chaos tests as with --chaos", type="bool", default=False)
     parser.addini("chaos_keep", "as --chaos-keep", type="bool", default=False)
     parser.addini("chaos_images", "image names: NAME=IMAGE a line", type="linelist", default=[])
@@ -98,7 +104,12 @@ def add(parser: pytest.Parser) -> None:
 
 def enabled(config: pytest.Config) -> bool:
     """Whether this run is asked to run chaos tests."""
-    return bool(config.getoption("chaos", default=None) or config.getini("chaos"))
+    return bool(config.getoption("chaos", default=None) or config.getini("chaos") or standing(config))
+
+
+def standing(config: pytest.Config) -> bool:
+    """Whether this run is only asked to hold the stack up."""
+    return bool(config.getoption("chaos_up", default=None))
 
 
 def text(config: pytest.Config, dest: str) -> str:

@@ -20,11 +20,11 @@ from pytest_chaos.engine.chaos import Chaos, Renderer
 from pytest_chaos.engine.session import Session, new_run_id, open_session
 from pytest_chaos.errors import ChaosError, Inconclusive, KeeperError, StackError, Violation
 from pytest_chaos.model.journal import CaseOutcome, CaseRecord, EndRecord, UndoRecord
-from pytest_chaos.model.topology import Topology
 from pytest_chaos.plugin import options, replaying
 from pytest_chaos.plugin.case import case_record
 from pytest_chaos.plugin.marker import marker_options
 from pytest_chaos.plugin.needs import need, not_to_be_had
+from pytest_chaos.plugin.starting import progress_of, topology_of
 
 if TYPE_CHECKING:
     from pytest_chaos.engine.judge import Judgement
@@ -125,9 +125,9 @@ class ChaosRun:
             # One clear error for the first test; the others say the same in one line instead of starting it all again.
             raise ChaosError(f"the stack did not start: {str(self._broken).splitlines()[0]}")
         if self._session is None:
-            topology = _topology(request)
+            topology = topology_of(request)
             try:
-                self._session = open_session(self.settings, topology, self._progress())
+                self._session = open_session(self.settings, topology, progress_of(self._config))
                 self._missing = not_to_be_had(self._session, self.settings.require)
             except ChaosError as broken:
                 self._broken = broken
@@ -147,19 +147,6 @@ class ChaosRun:
         replay = options.text(self._config, "chaos_replay")
         return replaying.schedules_of(Path(replay)) if replay else {}
 
-    def _progress(self) -> Any:
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        capture = self._config.pluginmanager.get_plugin("capturemanager")
-
-        def show(line: str) -> None:
-            if reporter is None or capture is None:
-                return
-            with capture.global_and_fixture_disabled():
-                reporter.ensure_newline()
-                reporter.write_line(f"chaos: {line}")
-
-        return show
-
     def _alarm(self, request: pytest.FixtureRequest) -> None:
         """Bound the test's time; only the main thread can be interrupted this way."""
         if threading.current_thread() is not threading.main_thread():
@@ -178,21 +165,6 @@ class ChaosRun:
             signal.signal(signal.SIGALRM, before)
 
         request.addfinalizer(disarm)
-
-
-def _topology(request: pytest.FixtureRequest) -> Topology:
-    try:
-        topology = request.getfixturevalue("chaos_topology")
-    except pytest.FixtureLookupError:
-        msg = (
-            "this test needs a stack, and no fixture says which: "
-            "define a session fixture `chaos_topology` in conftest.py that returns a Topology"
-        )
-        raise ChaosError(msg) from None
-    if not isinstance(topology, Topology):
-        msg = f"the fixture chaos_topology gave {type(topology).__name__}; it must return a pytest_chaos.Topology"
-        raise ChaosError(msg)
-    return topology
 
 
 def _callers_with_open_breakers(session: Session, record: CaseRecord) -> set[str]:
