@@ -141,4 +141,4 @@ def test_a_missing_package_says_what_to_install(tmp_path: Path) -> None:
 def test_a_fixture_of_that_name_of_somebodys_own_is_no_chaos_test(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("import pytest\n\n\n@pytest.fixture\ndef toxiproxy():\n    return 'my own'\n")
     pytester.makepyfile("def test_it(toxiproxy):\n    assert toxiproxy == 'my own'\n")
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
