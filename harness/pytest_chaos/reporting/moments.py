@@ -230,8 +230,13 @@ def _all(history: History) -> Iterator[Moment]:
 def _attempt_status(attempt: Attempt) -> str:
     given = _code(attempt.status, attempt.grpc_status, attempt.protocol)
     upstream = _code(attempt.upstream_status, attempt.upstream_grpc_status, attempt.protocol)
-    seen = attempt.error or given or ("open" if attempt.ended_ns is None else "closed")
+    seen = attempt.error or given or ("open" if attempt.ended_ns is None else _ended(attempt))
     return f"{seen} (callee: {upstream})" if upstream and upstream != given else seen
+
+
+def _ended(attempt: Attempt) -> str:
+    """How it ended without a status of HTTP or gRPC: a broker's own word, or a connection's end."""
+    return "closed" if attempt.protocol == "tcp" or attempt.is_request else attempt.response_headers.get("error", "ok")
 
 
 def _code(status: int | None, grpc_status: int | None, protocol: str) -> str:

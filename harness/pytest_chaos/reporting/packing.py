@@ -26,7 +26,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """The gap between two attempts of one op: the end of one to the first byte of the next, ns."""
+    """The gap before an attempt of one op was made again: the end of one to the first byte of the next, ns."""
 
     start_ns: int
     end_ns: int
@@ -91,6 +91,6 @@ def pack(groups: Sequence[Sequence[Bar]], *, keep: Collection[str] = ()) -> Pack
         waits += [
             Wait(start_ns=one.end_ns, end_ns=two.start_ns, row=row)
             for one, two in itertools.pairwise(group)
-            if two.start_ns > one.end_ns
+            if two.start_ns > one.end_ns and one.moment.outcome != "ok"
         ]
     return Packed(bars=tuple(bars), waits=tuple(waits), rows=max(len(free), 1), dropped=dropped)

@@ -46,8 +46,9 @@ def failure_message(
     gravest = failures(verdicts)
     lines: list[str] = []
     groups = grouped(gravest)
+    told: dict[tuple[str, ...], str] = {}
     for result, also in groups[:MAX_FAILURES]:
-        lines += [*_finding(result, also, history), ""]
+        lines += [*_finding(result, also, history, told.setdefault(result.witness, result.rule)), ""]
     if len(groups) > MAX_FAILURES:
         rules = ", ".join(dict.fromkeys(one.rule for one, _ in groups[MAX_FAILURES:]))
         lines += [*_wrapped(f"{len(groups) - MAX_FAILURES} more failures, all in the report: {rules}"), ""]
@@ -77,7 +78,8 @@ def case_text(case: CaseRecord, *, seed: int, report: str = "", jaeger_url: str 
     )
 
 
-def _finding(result: RuleResult, also: Sequence[str], history: History) -> Iterator[str]:
+def _finding(result: RuleResult, also: Sequence[str], history: History, told: str) -> Iterator[str]:
+    """Say one finding; ``told``: the rule whose finding shows these events first."""
     yield from _wrapped(
         f"FAIL {result.rule}{f' on {result.subject}' if result.subject else ''}", indent="", then="     "
     )
@@ -92,7 +94,9 @@ def _finding(result: RuleResult, also: Sequence[str], history: History) -> Itera
         yield from _labelled("active", _fault(fault, history))
     if history.faults and not active:
         yield from _labelled("active", _inactive(latest_fault(history, min(times)), history))
-    if named:
+    if named and told != result.rule:
+        yield from _labelled("witness", f"the {len(named)} events of {told}, above")
+    elif named:
         yield f"  witness   (ms since the test began; its end is at {relative_ms(history.ended_ns, history)})"
         yield from _witness(named, history)
 

@@ -64,3 +64,13 @@ def test_a_fault_over_several_links_shows_a_few_of_them():
     assert fault_place(parted) == "a | rest (links a -> b, a -> c, a -> d, a -> e and 2 more)"
     assert fault_place(dataclasses.replace(parted, links=links[:1])) == "a | rest (links a -> b)"
     assert fault_place(dataclasses.replace(parted, target="a -> b", links=())) == "a -> b"
+
+
+def test_a_brokers_answer_has_its_own_word_and_a_bare_connection_an_end():
+    def status(protocol, **known):
+        return of_attempt(attempt(1, "a -> b", "x", 1, 2, protocol=protocol, **known)).status
+
+    assert status("kafka") == "ok"
+    assert status("amqp", response_headers={"error": "nack"}) == "nack"
+    assert status("resp", error="reset") == "reset"
+    assert status("tcp") == "closed"

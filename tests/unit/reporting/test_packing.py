@@ -58,6 +58,14 @@ def test_no_wait_is_drawn_between_attempts_of_two_keys():
     assert len(pack(chains(bars([(0, 10, "p"), (50, 10, "p")]), HISTORY)).waits) == 1
 
 
+def test_no_wait_is_drawn_behind_what_had_been_answered_well():
+    one, two = (
+        of_attempt(attempt(n, "a -> b", "Produce x", n * 50, n * 50 + 5, protocol="kafka", headers={})) for n in (1, 2)
+    )
+    assert pack(chains([one, two], HISTORY)).waits == ()
+    assert len(pack(chains([dataclasses.replace(one, outcome="info"), two], HISTORY)).waits) == 1
+
+
 def test_a_bar_of_the_witness_gets_a_row_where_others_do_not():
     crowd = bars([(0, 500, f"key-{number}") for number in range(60)])
     assert pack(chains(crowd, HISTORY)).rows == MAX_ROWS

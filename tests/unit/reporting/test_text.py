@@ -51,6 +51,15 @@ def test_a_failure_after_the_fault_names_the_fault_that_was_the_latest():
     assert "active no fault yet" in " ".join(text(gone).split())
 
 
+def test_events_that_prove_two_rules_are_shown_once():
+    (verdict, *_) = retry_case().verdicts
+    (first, *_) = [one for one in verdict.results if one.outcome == "FAIL"]
+    again = dataclasses.replace(first, rule="R8", message="and something else")
+    said = failure_message(retry_case().history, [Verdict(checker="Retry", subject="", results=(first, again))])
+    assert f"witness   the {len(first.witness)} events of R1, above" in said
+    assert said.count("(ms since the test began") == 1
+
+
 def test_the_link_into_jaeger_stands_there_when_its_address_is_known():
     assert "trace     http://127.0.0.1:16686/trace/4bf92f3577b34da6a3ce929d0e0e4736" in text(
         retry_case(), jaeger_url="http://127.0.0.1:16686/"
