@@ -106,14 +106,15 @@ def _strip(lane: Lane, y: float, story: Story, scale: Scale, *, odd: bool) -> St
     rows = lane.rows
     marks, mark_rows = _marks(lane.ticks, y + LANE_PAD, story, scale)
     rows = max(rows, mark_rows)
+    bars = _bars(lane.bars, y + LANE_PAD, story, scale)
     return Strip(
         y=y,
         height=rows * ROW + 2 * LANE_PAD - (ROW - BAR - 4),
         name=_short(lane.name, 30),
         title=lane.name,
         odd=odd,
-        bars=_bars(lane.bars, y + LANE_PAD, story, scale),
-        waits=tuple(_wait(wait, y + LANE_PAD, scale) for wait in lane.waits),
+        bars=bars,
+        waits=tuple(_wait(wait, y + LANE_PAD + wait.row * ROW, scale, bars) for wait in lane.waits),
         marks=marks,
     )
 
@@ -161,18 +162,21 @@ def _label(texts: Sequence[str], x: float, width: float, until: float, *, badge:
     return "", 0.0
 
 
-def _wait(wait: Wait, y: float, scale: Scale) -> Box:
-    x, width = scale.x(wait.start_ns), scale.x(wait.end_ns) - scale.x(wait.start_ns)
+def _wait(wait: Wait, y: float, scale: Scale, bars: Sequence[Box]) -> Box:
+    """A wait, its length in the middle of what the labels of the bars before it leave free."""
+    x, end = scale.x(wait.start_ns), scale.x(wait.end_ns)
     length = f"{(wait.end_ns - wait.start_ns) / 1e6:.0f} ms"
-    fits = [text for text in (f"wait {length}", length) if len(text) * _CHAR + 26 <= width]
+    labels = [box.label_x + len(box.label) * _CHAR for box in bars if box.label and box.y == y and box.x <= x]
+    free = max(x, *labels) if labels else x
+    fits = [text for text in (f"wait {length}", length) if len(text) * _CHAR + 26 <= end - free]
     return Box(
         x=x,
-        y=y + wait.row * ROW + 3,
-        width=round(width, 1),
+        y=y + 3,
+        width=round(end - x, 1),
         height=BAR - 6,
         css="wait",
         label=fits[0] if fits else "",
-        label_x=round(x + width / 2, 1),
+        label_x=round((free + end) / 2, 1),
         title=f"wait of {length} between two attempts",
     )
 

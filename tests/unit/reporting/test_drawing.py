@@ -12,6 +12,8 @@ from fixtures.histories.others import hostile_case, passed_case, unhit_case
 from pytest_chaos.reporting.drawing import GUTTER, WIDTH, draw
 from pytest_chaos.reporting.story import tell
 
+CHAR = 6.3
+"""Width of a letter of the drawing's type, in px."""
 STORM = many_attempts(400)[1]
 CASES = [retry_case(), saga_case(), unhit_case(), passed_case(), hostile_case(), STORM]
 
@@ -36,6 +38,18 @@ def test_everything_is_drawn_within_the_canvas(case):
 def test_lanes_lie_below_one_another(case):
     for one, two in itertools.pairwise(drawing(case).strips):
         assert one.y + one.height == pytest.approx(two.y)
+
+
+def test_no_label_lies_on_the_length_of_a_wait():
+    case = retry_case()
+    lost = {"error": "reset", "status": None, "upstream_status": 201}
+    attempts = tuple(dataclasses.replace(one, **lost) for one in case.history.attempts)
+    drawn = draw(tell(dataclasses.replace(case.history, attempts=attempts), ("a11", "a12", "a13", "a14")))
+    strip = next(strip for strip in drawn.strips if len([wait for wait in strip.waits if wait.label]) > 1)
+    for wait in strip.waits:
+        begins = wait.label_x - len(wait.label) * CHAR / 2
+        ends = [bar.label_x + len(bar.label) * CHAR for bar in strip.bars if bar.label and bar.x <= wait.x]
+        assert not wait.label or max(ends) <= begins
 
 
 def test_every_number_of_the_witness_is_drawn_once():
