@@ -77,7 +77,9 @@ class Framed(Handler):
                 if plan is not NOTHING or not self._pass_on(way, frame, now):
                     self._frame(way, frame, now, plan)
             way.since_ns = now
-            way.pending = max(0, way.pending - len(frame.raw))
+            way.pending -= len(frame.raw)
+        if way.pending < 0:  # frames may be longer than what came: acknowledgements that were split
+            way.pending = 0
         way.flush()
 
     def _pass_on(self, way: Way, frame: Frame, now: int) -> bool:
