@@ -78,8 +78,7 @@ class Framed(Handler):
                     self._frame(way, frame, now, plan)
             way.since_ns = now
             way.pending -= len(frame.raw)
-        if way.pending < 0:  # frames may be longer than what came: acknowledgements that were split
-            way.pending = 0
+        way.pending = max(way.pending, 0)  # acknowledgements that are split are longer than what came
         way.flush()
 
     def _pass_on(self, way: Way, frame: Frame, now: int) -> bool:
