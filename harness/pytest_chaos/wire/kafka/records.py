@@ -20,6 +20,7 @@ _CONTROL = 0x20
 _GZIP_WINDOW = 31
 _OPENED_LIMIT = 64 * 1024
 _VARINT_BYTES = 10
+_NAMES = {name.encode(): name for name in IDENTITY}
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -70,8 +71,8 @@ def _headers(data: bytes, at: int, end: int) -> Mapping[str, str]:
         size, at = _varint(data, at, end)
         if size >= 0:
             value, at = _bytes(data, at, end, size), at + size
-            if (text := name.decode("utf-8", "replace")) in IDENTITY:
-                found[text] = value.decode("utf-8", "replace")
+            if name in _NAMES:
+                found[_NAMES[name]] = value.decode("utf-8", "replace")
     return found
 
 
@@ -83,6 +84,8 @@ def _bytes(data: bytes, at: int, end: int, size: int) -> bytes:
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Read a zigzag varint of up to 64 bits; give it and where it ends."""
+    if at < end and (byte := data[at]) < 0x80:  # nearly all are one byte
+        return (byte >> 1) ^ -(byte & 1), at + 1
     value = 0
     for shift in range(0, 7 * _VARINT_BYTES, 7):
         if at >= end:
