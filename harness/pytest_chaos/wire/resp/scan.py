@@ -231,7 +231,7 @@ def one_answer(data: bytes) -> bool:
         eol = data.find(b"\r\n", 1, _DIGITS)
         digits = data[1:eol]
         return eol > 0 and digits.isdigit() and eol + 4 + int(digits) == len(data)
-    return data[:1] in (b"+", b":") and data.find(b"\r\n") == len(data) - 2
+    return data[:1] in (b"+", b":") and 0 < data.find(b"\r\n") == len(data) - 2
 
 
 def _whole(data: _Bytes, at: int) -> tuple[int, list[bytes]] | None:
