@@ -245,7 +245,7 @@ def seen(reader, asked, answered):
     return dataclasses.replace(call, id=0), back.error
 
 
-@pytest.mark.parametrize(("asked", "other", "answered"), KAFKA)
+@pytest.mark.parametrize(("asked", "other", "answered"), KAFKA, ids=range(len(KAFKA)))
 def test_what_a_reader_recognizes_is_what_one_who_has_seen_nothing_reads(asked, other, answered):
     chance = random.Random(7)
     for round_ in range(600):
