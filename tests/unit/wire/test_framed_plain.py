@@ -96,7 +96,7 @@ def test_a_call_that_a_rule_came_too_late_for_ends_with_the_held_answer_it_share
     asyncio.run(work())
 
 
-@pytest.mark.parametrize("answered", [5, None])
+@pytest.mark.parametrize("answered", [True, False])
 @pytest.mark.parametrize(
     "call",
     [
@@ -107,9 +107,12 @@ def test_a_call_that_a_rule_came_too_late_for_ends_with_the_held_answer_it_share
 def test_a_plain_attempt_is_written_as_a_whole_one(call, answered):
     plain = Plain("a1", origin('a -> "b"', "c1", "amqp", 1, reused=True), call, 2, 3, 4)
     assert plain.line() == plain.whole().line()
-    plain.answered_ns, plain.ended_ns, plain.response_bytes, plain.error = answered, 6, 7, 'n"'
+    if answered:
+        plain.finish(6, 7, 'n"')
+    else:
+        plain.ended_ns = 6
     assert plain.line() == plain.whole().line()
-    assert plain.whole().response_headers == {"error": 'n"'}
+    assert plain.whole().response_headers == ({"error": 'n"'} if answered else {})
 
 
 # what readers read at a go

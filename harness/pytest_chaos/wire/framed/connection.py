@@ -54,8 +54,8 @@ class Framed(Handler):
         now = self.world.now()
         if not way.pending:
             way.since_ns = now
-        way.pending += len(data)
-        table, link = self.world.table, self.link.name
+        left = way.pending + len(data)
+        table, link, open_ = self.world.table, self.link.name, self._open
         watched = self._reader.split_acks = table.watched(link)
         counted = watched and table.counted(link)
         try:
@@ -67,7 +67,7 @@ class Framed(Handler):
             if self.over:  # cut at a frame before this one
                 break
             call = frame.begins
-            if call is not None and len(self._open) >= OPEN_LIMIT:
+            if call is not None and len(open_) >= OPEN_LIMIT:
                 self._give_up_reading("too many calls without an answer", way, frames[at:])
                 return
             if counted or frame.more or way.lanes or way.current:
@@ -77,8 +77,8 @@ class Framed(Handler):
                 if plan is not NOTHING or not self._pass_on(way, frame, now):
                     self._frame(way, frame, now, plan)
             way.since_ns = now
-            way.pending -= len(frame.raw)
-        way.pending = max(way.pending, 0)  # acknowledgements that are split are longer than what came
+            left -= len(frame.raw)
+        way.pending = max(left, 0) if left else 0  # below 0: acknowledgements that were split are longer than what came
         way.flush()
 
     def _pass_on(self, way: Way, frame: Frame, now: int) -> bool:
@@ -109,8 +109,7 @@ class Framed(Handler):
         for id_ in answers:
             ended = open_.pop(id_, None)
             if isinstance(ended, Plain):
-                ended.answered_ns = ended.ended_ns = now
-                ended.response_bytes, ended.error = len(raw), frame.error
+                ended.finish(now, len(raw), frame.error)
                 del world.open[ended.id]
                 world.append(ended)
         return True

@@ -116,9 +116,11 @@ class Way:
 
     def flush(self) -> None:
         """Write what passed."""
-        if self.out:
-            out, self.out = self.out, []
-            self.sink.write(out[0] if len(out) == 1 else b"".join(out))
+        out = self.out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self.sink.write(data)
 
     def let_go(self) -> None:
         """Pass everything on that waits, whatever holds it."""
