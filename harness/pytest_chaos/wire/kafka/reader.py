@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _REQUEST_HEAD, _ANSWER_HEAD = 8, 4
 _TOPICS_LIMIT = 10_000
 _OPEN_LIMIT = 10_000
-_HEAD = struct.Struct(">hhi")
+_HEAD, _SIZE = struct.Struct(">hhi"), struct.Struct(">i")
 
 
 class _Asked(NamedTuple):
@@ -206,6 +206,9 @@ def _past_tags(cursor: Cursor) -> int:
 
 def _identity(raw: bytes, size_at: int, *, flexible: bool) -> Mapping[str, str]:
     """Read whose the records are whose size stands there."""
+    if not flexible and len(raw) - size_at >= _SIZE.size:
+        begin = size_at + _SIZE.size
+        return identity(raw, begin, min(begin + max(_SIZE.unpack_from(raw, size_at)[0], 0), len(raw)))
     try:
         begin, end = Cursor(raw, size_at, flexible=flexible).records()
     except Short:
