@@ -67,21 +67,16 @@ class Channel:
         tag, bits = _CONFIRM.unpack_from(payload)
         error = "" if method == m.ACK else "nack"
         if not bits & _MULTIPLE:
-            answers: tuple[Hashable, ...] = (
-                (("confirm", self._number, tag),) if self._unconfirmed.pop(tag, 0) is None else ()
-            )
-            return Meaning(answers=answers, error=error)
+            known = self._unconfirmed.pop(tag, 0) is None
+            return Meaning(answers=(("confirm", self._number, tag),) if known else (), error=error)
         tags = _up_to(self._unconfirmed, tag)
         for one in tags:
             del self._unconfirmed[one]
-        answers = tuple([("confirm", self._number, one) for one in tags])
+        lane = self._number
         if not self.split or not tags:
-            return Meaning(answers=answers, error=error)
-        frames = tuple(
-            Frame(raw=self._single(method, one, payload), answers=(id_,), error=error, lane=self._number)
-            for one, id_ in zip(tags, answers, strict=True)
-        )
-        return Meaning(instead=frames)
+            return Meaning(answers=tuple([("confirm", lane, one) for one in tags]), error=error)
+        frames = [Frame(self._single(method, one, bits), None, (("confirm", lane, one),), error, lane) for one in tags]
+        return Meaning(instead=tuple(frames))
 
     def deliver(self, consumer: str, tag: int) -> Meaning:
         """The broker delivers to a consumer. Raises BadFrame for a tag that is in use."""
@@ -202,13 +197,12 @@ class Channel:
             if meaning.operation
             else None
         )
-        raw = self._single(method, tag, payload)
+        raw = self._single(method, tag, number(payload, 12, 1))
         return Frame(raw=raw, begins=begins, answers=meaning.answers, error=meaning.error, lane=self._number)
 
-    def _single(self, method: int, tag: int, payload: bytes) -> bytes:
-        """Build the frame that says of one tag what the payload says of many."""
-        bits = payload[12] & _REQUEUE if method == m.NACK else 0
-        return _ACK.pack(METHOD, self._number, 13, method, tag, bits, END)
+    def _single(self, method: int, tag: int, bits: int) -> bytes:
+        """Build the frame that says of one tag what a frame with these bits says of many."""
+        return _ACK.pack(METHOD, self._number, 13, method, tag, bits & _REQUEUE if method == m.NACK else 0, END)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -223,7 +223,7 @@ class Direction:
         else:
             content.body(payload)
         if content is None:
-            frames = _frames(meaning, lane, buffer, at, end)
+            frames = _frames(meaning, lane, bytes(buffer[at:end]))
             if not self._held:
                 out += frames
                 return end
@@ -279,15 +279,15 @@ def _part(piece: _Piece, content: Content, raw: bytes) -> Frame:
     )
 
 
-def _frames(meaning: Meaning | None, lane: int, buffer: bytes | bytearray, at: int, end: int) -> list[Frame]:
+def _frames(meaning: Meaning | None, lane: int, raw: bytes) -> list[Frame]:
     if meaning is None:
-        return [Frame(raw=bytes(buffer[at:end]), lane=lane)]
+        return [Frame(raw, lane=lane)]
     if meaning.instead is not None:
         return list(meaning.instead)
     begins = None
     if meaning.operation:
         begins = Call(meaning.id, meaning.operation, NO_HEADERS, meaning.by, meaning.answered, meaning.background)
-    frame = Frame(bytes(buffer[at:end]), begins, meaning.answers, meaning.error, lane)
+    frame = Frame(raw, begins, meaning.answers, meaning.error, lane)
     if not meaning.ends:
         return [frame]
     # A frame of no bytes: what is done to the answers of these calls must not be done to the close.
