@@ -202,6 +202,8 @@ class Scanner:
             self._items.append(bytes(scalar) if len(scalar) <= _SMALL else b"")
 
 
+_PARTS = {b"*%d" % count: 2 * count + 2 for count in range(1, KEPT + 1)}
+"""Into how many parts the ends of its lines cut an array of bulk strings, by its head."""
 _HEADS = [b"$%d" % size for size in range(_SMALL + 1)]
 """How a bulk string of so many bytes begins."""
 
@@ -211,11 +213,8 @@ def words_of(data: bytes) -> list[bytes] | None:
 
     An array of small bulk strings without a line end in them, which is cut at line ends and held against the lengths.
     """
-    digits = data[1 : data.find(b"\r\n", 1, 4)]
-    if data[:1] != b"*" or not digits.isdigit() or not 0 < (count := int(digits)) <= KEPT:
-        return None
-    parts = data.split(b"\r\n", 2 * count + 1)
-    if len(parts) != 2 * count + 2 or parts[-1]:  # something is missing, or comes behind it
+    parts = data.split(b"\r\n", 2 * KEPT + 1)
+    if len(parts) != _PARTS.get(parts[0]) or parts[-1]:  # something is missing, or comes behind it
         return None
     words, at = parts[2::2], 1
     for word in words:
