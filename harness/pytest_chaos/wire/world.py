@@ -44,12 +44,16 @@ class World:
         """Give the next connection's name."""
         return f"c{next(self._connections)}"
 
+    def attempt_id(self) -> str:
+        """Give the next attempt's name."""
+        return f"a{next(self._attempts)}"
+
     def begin(
         self, *, link: str, connection: str, reused: bool, protocol: str, connected_ns: int, started_ns: int
     ) -> Record:
         """Begin an attempt; it is open until :meth:`end`."""
         record = Record(
-            attempt=f"a{next(self._attempts)}",
+            attempt=self.attempt_id(),
             link=link,
             connection=connection,
             reused=reused,

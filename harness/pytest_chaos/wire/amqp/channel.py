@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections import deque
 from collections.abc import Hashable
 
 from pytest_chaos.wire.amqp import methods as m
-from pytest_chaos.wire.amqp.frames import END, METHOD, Meaning
-from pytest_chaos.wire.amqp.values import number, short_string
+from pytest_chaos.wire.amqp.frames import METHOD, Meaning
+from pytest_chaos.wire.amqp.message import END
+from pytest_chaos.wire.amqp.values import number, short_string, strings
 from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame
 
 _ACK = struct.Struct(">BHIIQBB")
+_CONFIRM = struct.Struct(">4xQB")
+_LONGEST_PUBLISH = 6 + 2 * 256 + 1
 _MULTIPLE, _REQUEUE = 0x1, 0x2
 _NO_ACK = 0x2
 _WORDS = {m.ACK: "ack", m.NACK: "nack", m.REJECT: "reject"}
@@ -47,34 +51,32 @@ class Channel:
         """Requests in order: what answers, its id, its strings, its bits."""
         self._last_queue = ""
 
-    def publish(self, exchange: str, key: str, *, closing: bool) -> Meaning:
+    def publish(self, payload: bytes, *, closing: bool) -> Meaning:
         """The client publishes; the broker counts from 1 since confirm.select."""
-        operation = f"publish {exchange or _DEFAULT_EXCHANGE} {key}"
+        operation = _publish(payload) if len(payload) <= _LONGEST_PUBLISH else _publish.__wrapped__(payload)
         if self._published is None or self.closing or closing:
             return Meaning(id=self._id("publish"), operation=operation, answered=False, content=True)
-        self._published += 1
-        self._unconfirmed[self._published] = None
-        return Meaning(id=("confirm", self._number, self._published), operation=operation, content=True)
+        tag = self._published = self._published + 1
+        self._unconfirmed[tag] = None
+        return Meaning(("confirm", self._number, tag), operation, content=True)
 
     def confirm(self, method: int, payload: bytes) -> Meaning:
         """The broker confirms one or many."""
-        tag, error = number(payload, 4, 8), "" if method == m.ACK else "nack"
-        if not _multiple(method, payload):
-            answers: tuple[Hashable, ...] = (
-                (("confirm", self._number, tag),) if self._unconfirmed.pop(tag, 0) is None else ()
-            )
-            return Meaning(answers=answers, error=error)
+        if len(payload) < _CONFIRM.size:
+            raise BadFrame("malformed method")
+        tag, bits = _CONFIRM.unpack_from(payload)
+        error = "" if method == m.ACK else "nack"
+        if not bits & _MULTIPLE:
+            known = self._unconfirmed.pop(tag, 0) is None
+            return Meaning(answers=(("confirm", self._number, tag),) if known else (), error=error)
         tags = _up_to(self._unconfirmed, tag)
         for one in tags:
             del self._unconfirmed[one]
-        answers = tuple(("confirm", self._number, one) for one in tags)
+        lane = self._number
         if not self.split or not tags:
-            return Meaning(answers=answers, error=error)
-        frames = tuple(
-            Frame(raw=self._single(method, one, payload), answers=(id_,), error=error, lane=self._number)
-            for one, id_ in zip(tags, answers, strict=True)
-        )
-        return Meaning(instead=frames)
+            return Meaning(answers=tuple([("confirm", lane, one) for one in tags]), error=error)
+        frames = [Frame(self._single(method, one, bits), None, (("confirm", lane, one),), error, lane) for one in tags]
+        return Meaning(instead=tuple(frames))
 
     def deliver(self, consumer: str, tag: int) -> Meaning:
         """The broker delivers to a consumer. Raises BadFrame for a tag that is in use."""
@@ -195,13 +197,19 @@ class Channel:
             if meaning.operation
             else None
         )
-        raw = self._single(method, tag, payload)
+        raw = self._single(method, tag, number(payload, 12, 1))
         return Frame(raw=raw, begins=begins, answers=meaning.answers, error=meaning.error, lane=self._number)
 
-    def _single(self, method: int, tag: int, payload: bytes) -> bytes:
-        """Build the frame that says of one tag what the payload says of many."""
-        bits = payload[12] & _REQUEUE if method == m.NACK else 0
-        return _ACK.pack(METHOD, self._number, 13, method, tag, bits, END)
+    def _single(self, method: int, tag: int, bits: int) -> bytes:
+        """Build the frame that says of one tag what a frame with these bits says of many."""
+        return _ACK.pack(METHOD, self._number, 13, method, tag, bits & _REQUEUE if method == m.NACK else 0, END)
+
+
+@functools.lru_cache(maxsize=1024)
+def _publish(payload: bytes) -> str:
+    """Name what a publish says: the same again and again. Raises BadFrame."""
+    (exchange, key), _ = strings(payload, 6, 2)
+    return f"publish {exchange or _DEFAULT_EXCHANGE} {key}"
 
 
 def _error(method: int) -> str:

@@ -8,19 +8,18 @@ followed, on its channel, by a header frame (size of the body, properties) and b
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 from pytest_chaos.model.operations import pattern
+from pytest_chaos.wire.amqp.message import BODY, END, HEAD, HEADER, OVERHEAD, Message, whole
 from pytest_chaos.wire.amqp.values import number, properties
-from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Side
+from pytest_chaos.wire.framed.reader import NO_HEADERS, BadFrame, Call, Frame, Side
 from pytest_chaos.wire.identify import find, needs_body
 
 PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
-METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
-END = 0xCE
+METHOD, HEARTBEAT = 1, 8
 CONTENT_LIMIT = 256 * 1024
 """Bytes of one message that are collected; a larger one goes on in parts."""
 FIRST_LIMIT = 131_072
@@ -28,12 +27,10 @@ FIRST_LIMIT = 131_072
 FRAME_LIMIT = 16 * 2**20
 """Bytes of a frame where both sides have agreed on none."""
 _TLS_HANDSHAKE = 0x16
-_HEAD = struct.Struct(">BHI")
-_OVERHEAD = 8
 _KINDS = frozenset({METHOD, HEADER, BODY, HEARTBEAT})
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Meaning:
     """What a method says. An ``operation``: it begins a call; ``content``: a message follows."""
 
@@ -173,19 +170,18 @@ class Direction:
         if self._base == self._at == 0 and not self._greet(buffer, out):
             return
         at = self._at
-        while size - at >= _HEAD.size:
-            kind, channel, length = _HEAD.unpack_from(buffer, at)
+        while size - at >= HEAD.size:
+            kind, channel, length = HEAD.unpack_from(buffer, at)
             if kind not in _KINDS:
                 raise BadFrame("malformed frame")
             if length > self.limit:
                 raise BadFrame("frame too large")
-            end = at + length + _OVERHEAD
+            end = at + length + OVERHEAD
             if end > size:
                 break
             if buffer[end - 1] != END:
                 raise BadFrame("malformed frame")
-            self._read(kind, channel, buffer, at, end, out)
-            at = self._at = end
+            at = self._at = self._read(kind, channel, buffer, at, end, out)
 
     def _greet(self, buffer: bytes | bytearray, out: list[Frame]) -> bool:
         """Take the protocol header: a caller begins with one, a callee answers a caller of another version with one."""
@@ -202,8 +198,9 @@ class Direction:
         self._at = len(begin)
         return True
 
-    def _read(self, kind: int, lane: int, buffer: bytes | bytearray, at: int, end: int, out: list[Frame]) -> None:
-        payload = bytes(buffer[at + _HEAD.size : end - 1])
+    def _read(self, kind: int, lane: int, buffer: bytes | bytearray, at: int, end: int, out: list[Frame]) -> int:
+        """Read a frame, with what belongs to it if that is all here; give where that ends."""
+        payload = bytes(buffer[at + HEAD.size : end - 1])
         content = self._contents.get(lane)
         meaning: Meaning | None = None
         if kind == METHOD:
@@ -211,6 +208,9 @@ class Direction:
                 raise BadFrame("unexpected frame")
             meaning = self._mean(lane, number(payload, 0, 4), payload)
             if meaning is not None and meaning.content:
+                if not (self._held or self._identify) and (message := whole(buffer, end, lane, self.limit)):
+                    out.append(_given(meaning, bytes(buffer[at : message.end]), message, lane))
+                    return message.end
                 content = self._contents[lane] = Content(meaning, self._identify)
         elif kind == HEARTBEAT:
             content = None
@@ -223,14 +223,15 @@ class Direction:
         else:
             content.body(payload)
         if content is None:
-            frames = _frames(meaning, lane, buffer, at, end)
+            frames = _frames(meaning, lane, bytes(buffer[at:end]))
             if not self._held:
                 out += frames
-                return
+                return end
             self._held.append(_Piece(self._base + at, self._base + end, lane, frames=frames))
         else:
             self._collect(content, lane, at, end)
         self._give(buffer, out)
+        return end
 
     def _collect(self, content: Content, lane: int, at: int, end: int) -> None:
         held = self._held
@@ -259,6 +260,14 @@ class Direction:
             held.popleft()
 
 
+def _given(meaning: Meaning, raw: bytes, message: Message, lane: int) -> Frame:
+    begins = None
+    if meaning.operation:
+        begins = Call(meaning.id, meaning.operation, message.headers, meaning.by, meaning.answered)
+        begins.body_hash = message.body_hash
+    return Frame(raw, begins, meaning.answers, meaning.error, lane)
+
+
 def _part(piece: _Piece, content: Content, raw: bytes) -> Frame:
     meaning = content.meaning
     if content.begun:
@@ -270,21 +279,15 @@ def _part(piece: _Piece, content: Content, raw: bytes) -> Frame:
     )
 
 
-def _frames(meaning: Meaning | None, lane: int, buffer: bytes | bytearray, at: int, end: int) -> list[Frame]:
+def _frames(meaning: Meaning | None, lane: int, raw: bytes) -> list[Frame]:
     if meaning is None:
-        return [Frame(raw=bytes(buffer[at:end]), lane=lane)]
+        return [Frame(raw, lane=lane)]
     if meaning.instead is not None:
         return list(meaning.instead)
     begins = None
     if meaning.operation:
-        begins = Call(
-            id=meaning.id,
-            operation=meaning.operation,
-            by=meaning.by,
-            answered=meaning.answered,
-            background=meaning.background,
-        )
-    frame = Frame(raw=bytes(buffer[at:end]), begins=begins, answers=meaning.answers, error=meaning.error, lane=lane)
+        begins = Call(meaning.id, meaning.operation, NO_HEADERS, meaning.by, meaning.answered, meaning.background)
+    frame = Frame(raw, begins, meaning.answers, meaning.error, lane)
     if not meaning.ends:
         return [frame]
     # A frame of no bytes: what is done to the answers of these calls must not be done to the close.

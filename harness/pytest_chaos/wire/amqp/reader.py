@@ -84,8 +84,7 @@ class AmqpReader:
         """Say what a method of the client means."""
         channel = self._channel(number_)
         if method == m.PUBLISH:
-            (exchange, key), _ = strings(payload, 6, 2)
-            return channel.publish(exchange, key, closing=self._closing)
+            return channel.publish(payload, closing=self._closing)
         if method in (m.ACK, m.NACK, m.REJECT):
             return channel.acknowledge(method, payload)
         if method in (m.RECOVER, m.RECOVER_ASYNC):
@@ -105,11 +104,11 @@ class AmqpReader:
             return self._closes(number_, method, payload)
         channel = self._channel(number_)
         match method:
+            case m.ACK | m.NACK:
+                return channel.confirm(method, payload)
             case m.DELIVER:
                 consumer, at = short_string(payload, 4)
                 return channel.deliver(consumer, number(payload, at, 8))
-            case m.ACK | m.NACK:
-                return channel.confirm(method, payload)
             case m.RETURN:
                 _, at = short_string(payload, 6)
                 (exchange, key), _ = strings(payload, at, 2)

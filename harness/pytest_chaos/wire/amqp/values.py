@@ -6,15 +6,19 @@ differ from the specification's.
 
 from __future__ import annotations
 
+import functools
+
 from pytest_chaos.wire.framed.reader import BadFrame
 from pytest_chaos.wire.record import REQUEST_HEADERS
 
 _FIXED = {
-    b"t": 1, b"b": 1, b"B": 1, b"s": 2, b"u": 2, b"I": 4, b"i": 4, b"f": 4, b"D": 5, b"l": 8, b"L": 8, b"d": 8, b"T": 8,
-    b"V": 0,
+    ord(kind): size
+    for kind, size in {
+        "t": 1, "b": 1, "B": 1, "s": 2, "u": 2, "I": 4, "i": 4, "f": 4, "D": 5, "l": 8, "L": 8, "d": 8, "T": 8, "V": 0,
+    }.items()
 }  # fmt: skip
 """Bytes of a field's value, by its type; S, x (bytes), F (table) and A (array) begin with their length."""
-_COUNTED = frozenset({b"S", b"x", b"F", b"A"})
+_COUNTED, _STRINGS = b"SxFA", b"Sx"
 _HEADERS, _CORRELATION_ID, _MESSAGE_ID = 0x2000, 0x0400, 0x0080
 _OURS = _HEADERS | _CORRELATION_ID | _MESSAGE_ID
 _BEFORE_HEADERS = (0x8000, 0x4000)
@@ -64,7 +68,7 @@ def properties(data: bytes, at: int) -> dict[str, str]:
             end = at + 4 + int.from_bytes(data[at : at + 4], "big")
             _table(data, at + 4, min(end, len(data)), found)
             at = end
-        at += sum(1 for flag in _BEFORE_CORRELATION_ID if flags & flag)
+        at += bool(flags & _BEFORE_CORRELATION_ID[0]) + bool(flags & _BEFORE_CORRELATION_ID[1])
         if flags & _CORRELATION_ID:
             correlation_id, at = short_string(data, at)
             found.setdefault("x-correlation-id", correlation_id)
@@ -79,10 +83,15 @@ def properties(data: bytes, at: int) -> dict[str, str]:
 
 def _table(data: bytes, at: int, end: int, found: dict[str, str]) -> None:
     """Collect a table's strings that wire records, up to the first field that cannot be read."""
+    length = len(data)
     while at < end:
-        name, at = short_string(data, at)
-        kind = data[at : at + 1]
-        at += 1
+        stop = at + 1 + data[at]
+        if stop > length:
+            raise BadFrame("malformed table")
+        name = data[at + 1 : stop]
+        if stop == length:
+            return
+        kind, at = data[stop], stop + 1
         if kind in _COUNTED:
             size = int.from_bytes(data[at : at + 4], "big")
             at += 4
@@ -92,9 +101,16 @@ def _table(data: bytes, at: int, end: int, found: dict[str, str]) -> None:
             return
         if at + size > end:
             return
-        if kind in {b"S", b"x"} and (lower := name.lower()) in REQUEST_HEADERS:
+        if kind in _STRINGS and (lower := _wanted(name)):
             found.setdefault(lower, data[at : at + size].decode("utf-8", "replace"))
         at += size
+
+
+@functools.lru_cache(maxsize=256)
+def _wanted(name: bytes) -> str:
+    """Give a header's name in lower case if it is one that wire records, else nothing."""
+    lower = name.decode("utf-8", "replace").lower()
+    return lower if lower in REQUEST_HEADERS else ""
 
 
 def strings(data: bytes, at: int, count: int) -> tuple[list[str], int]:

@@ -13,8 +13,9 @@ from pytest_chaos.wire.acts import How
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.framed.call import FramedCall
 from pytest_chaos.wire.framed.lanes import Passage, Way
+from pytest_chaos.wire.framed.plain import Origin, Plain, origin
 from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Reader, Side
-from pytest_chaos.wire.table import NOTHING, Facts
+from pytest_chaos.wire.table import NOTHING, Facts, Plan
 
 _WHOLE = "whole"
 """The lane of everything, where there is only one."""
@@ -33,51 +34,93 @@ class Framed(Handler):
         assert callee is not None, "a stub has no broker's protocol"
         self._caller_way = Way(connection.caller, callee, self._passed)
         self._callee_way = Way(callee, connection.caller, self._passed)
-        self._open: dict[Hashable, FramedCall] = {}
-        self._calls = 0
+        self._open: dict[Hashable, FramedCall | Plain] = {}
+        self._origin = self._origin_of(reused=False)
         self._left_ns: int | None = None
         self.over = False
         """Whether nothing is read or passed on any more."""
 
     def from_caller(self, data: bytes) -> None:
         """Pass the caller's frames on."""
-        self._take(self._caller_way, self._reader.from_caller, data)
+        if not self.over:
+            self._take(self._caller_way, self._reader.from_caller, data)
 
     def from_callee(self, data: bytes) -> None:
         """Pass the callee's frames on."""
-        self._take(self._callee_way, self._reader.from_callee, data)
+        if not self.over:
+            self._take(self._callee_way, self._reader.from_callee, data)
 
     def _take(self, way: Way, read: Callable[[bytes], list[Frame]], data: bytes) -> None:
-        if self.over:
-            return
         now = self.world.now()
         if not way.pending:
             way.since_ns = now
-        way.pending += len(data)
-        self._reader.split_acks = self.world.table.watched(self.link.name)
+        left = way.pending + len(data)
+        table, link, open_ = self.world.table, self.link.name, self._open
+        watched = self._reader.split_acks = table.watched(link)
+        counted = watched and table.counted(link)
         try:
             frames = read(data)
         except BadFrame as wrong:
             self._give_up_reading(str(wrong))
             return
         for at, frame in enumerate(frames):
-            if frame.begins is not None and len(self._open) >= OPEN_LIMIT and not self.over:
+            if self.over:  # cut at a frame before this one
+                break
+            call = frame.begins
+            if call is not None and len(open_) >= OPEN_LIMIT:
                 self._give_up_reading("too many calls without an answer", way, frames[at:])
                 return
-            self._frame(way, frame, now)
+            if counted or frame.more or way.lanes or way.current:
+                self._frame(way, frame, now, None)
+            else:
+                plan = self._decide(call) if watched and call is not None else NOTHING
+                if plan is not NOTHING or not self._pass_on(way, frame, now):
+                    self._frame(way, frame, now, plan)
             way.since_ns = now
-            way.pending = max(0, way.pending - len(frame.raw))
+            left -= len(frame.raw)
+        way.pending = max(left, 0) if left else 0  # below 0: acknowledgements that were split are longer than what came
         way.flush()
 
-    def _frame(self, way: Way, frame: Frame, now: int) -> None:
-        if self.over:  # cut at a frame before this one
-            return
+    def _pass_on(self, way: Way, frame: Frame, now: int) -> bool:
+        """Pass a frame on as nearly all are: whole, nothing before it, nothing to be done to it.
+
+        False, and nothing has happened, where something may be to be done to what it answers. All that comes in one
+        reading is handed on at one time, that of the reading: clocks are not free.
+        """
+        begins, answers, open_, world = frame.begins, frame.answers, self._open, self.world
+        call = None if begins is None or begins.background else begins
+        for id_ in answers:
+            found = open_.get(id_)
+            if call is not None or (found is not None and not isinstance(found, Plain)):
+                return False
+        raw = frame.raw
+        way.out.append(raw)
+        if call is not None:
+            plain = Plain(world.attempt_id(), self._origin, call, way.since_ns, now, len(raw))
+            if not self._origin.reused:
+                self._origin = self._origin_of(reused=True)
+            if call.id in open_:
+                self._free(call.id)
+            if call.answered:
+                open_[call.id] = world.open[plain.id] = plain
+            else:
+                plain.ended_ns = now
+                world.append(plain)
+        for id_ in answers:
+            ended = open_.pop(id_, None)
+            if isinstance(ended, Plain):
+                ended.finish(now, len(raw), frame.error)
+                del world.open[ended.id]
+                world.append(ended)
+        return True
+
+    def _frame(self, way: Way, frame: Frame, now: int, plan: Plan | None) -> None:
         lane = _WHOLE if self.in_order else frame.lane
         part = lane in way.current
         passage = way.current.get(lane) if part else None
         playing: list[FramedCall] = []
         if not part:
-            passage = self._passage(way, frame, lane, playing)
+            passage = self._passage(way, frame, lane, playing, plan)
         if passage is not None:
             self._note(passage, frame, now)
         if frame.more:
@@ -93,9 +136,11 @@ class Framed(Handler):
             else:
                 call.answered()
 
-    def _passage(self, way: Way, frame: Frame, lane: Hashable, playing: list[FramedCall]) -> Passage | None:
-        begins = None if frame.begins is None else self._begin(frame.begins, way.since_ns)
-        ends = tuple(self._open[id_] for id_ in frame.answers if id_ in self._open) if frame.answers else ()
+    def _passage(
+        self, way: Way, frame: Frame, lane: Hashable, playing: list[FramedCall], plan: Plan | None
+    ) -> Passage | None:
+        begins = None if frame.begins is None else self._begin(frame.begins, way.since_ns, plan)
+        ends = tuple(self._full(id_) for id_ in frame.answers if id_ in self._open) if frame.answers else ()
         if begins is None and not ends:
             return None
         passage = Passage(lane, begins, ends)
@@ -118,36 +163,55 @@ class Framed(Handler):
             call.holds[passage] = way
         return passage
 
-    def _begin(self, call: Call, since_ns: int) -> FramedCall | None:
-        world, link, plan = self.world, self.link.name, NOTHING
-        if world.table.watched(link):
-            facts = Facts(
-                operation=call.operation,
-                headers=call.headers,
-                protocol=self._reader.name,
-                named=call.background or call.by == "callee",
-                answered=call.answered,
-            )
-            plan = world.table.decide(link, facts)
+    def _decide(self, call: Call) -> Plan:
+        named = call.background or call.by == "callee"
+        facts = Facts(call.operation, call.headers, self._reader.name, None, named, call.answered)
+        return self.world.table.decide(self.link.name, facts)
+
+    def _begin(self, call: Call, since_ns: int, plan: Plan | None) -> FramedCall | None:
+        world, link, origin_ = self.world, self.link.name, self._origin
+        if plan is None:
+            plan = self._decide(call) if world.table.watched(link) else NOTHING
         if call.background and plan is NOTHING:
             return None
         record = world.begin(
             link=link,
             connection=self.connection.id,
-            reused=self._calls > 0,
-            protocol=self._reader.name,
-            connected_ns=self.connection.connected_ns,
+            reused=origin_.reused,
+            protocol=origin_.protocol,
+            connected_ns=origin_.connected_ns,
             started_ns=since_ns,
         )
-        self._calls += 1
-        former = self._open.pop(call.id, None)
-        if former is not None:  # answers are for the newer one; the former one still has to end
-            former.key = object()
-            self._open[former.key] = former
+        if not origin_.reused:
+            self._origin = self._origin_of(reused=True)
+        if call.id in self._open:
+            self._free(call.id)
         record.operation, record.marker, record.body_hash = call.operation, call.marker, call.body_hash
         record.request_headers = dict(call.headers)
         framed = self._open[call.id] = FramedCall(self, call, record, plan)
         return framed
+
+    def _origin_of(self, *, reused: bool) -> Origin:
+        about = self.connection
+        return origin(self.link.name, about.id, self._reader.name, about.connected_ns, reused=reused)
+
+    def _free(self, key: Hashable) -> None:
+        """Answers to an id are for the newest call that has it; a former one still has to end."""
+        former = self._full(key)
+        former.key = object()
+        self._open[former.key] = self._open.pop(key)
+
+    def _full(self, key: Hashable) -> FramedCall:
+        """Give an open call with all that may become of it."""
+        found = self._open[key]
+        if isinstance(found, Plain):
+            record = self.world.open[found.id] = found.whole()
+            found = self._open[key] = FramedCall(self, found.call, record, NOTHING)
+            found.key = key
+        return found
+
+    def _calls(self) -> list[FramedCall]:
+        return [self._full(key) for key in list(self._open)]
 
     @staticmethod
     def _note(passage: Passage, frame: Frame, now: int) -> None:
@@ -216,7 +280,7 @@ class Framed(Handler):
         self._rest("callee")
         if self.over:
             return
-        for call in [call for call in self._open.values() if call.asking is None and call.answering is None]:
+        for call in [call for call in self._calls() if call.asking is None and call.answering is None]:
             self._end_one(call, "eof", "callee")
         if self._callee_way.lanes:
             self._callee_way.eof = True
@@ -248,20 +312,20 @@ class Framed(Handler):
                 started_ns=self._caller_way.since_ns or now,
             )
             self.world.end(record, error=error, closed_by="callee")
-        for call in self._open.values():
+        for call in self._calls():
             call.record.forwarded_ns = None
         self._end_all(error, "callee")
 
     def shut(self, fault: str) -> None:
         """End what is open: wire closes the link."""
         if fault:
-            for call in self._open.values():
+            for call in self._calls():
                 call.record.faults.append(fault)
         self._end_all("reset", "wire")
 
     def _end_all(self, error: str, closed_by: str) -> None:
         self.over = True
-        for call in list(self._open.values()):
+        for call in self._calls():
             self._end_one(call, error, closed_by)
         self._caller_way.drop()
         self._callee_way.drop()

@@ -57,7 +57,8 @@ class Way:
     """When the first of them came."""
     eof: bool = False
     """Whether FIN waits behind what is held."""
-    _out: list[bytes] = field(default_factory=list)
+    out: list[bytes] = field(default_factory=list)
+    """What has passed and is not written yet."""
     _held: int = 0
 
     def send(self, passage: Passage | None, raw: bytes, lane: Hashable, *, last: bool) -> None:
@@ -102,7 +103,7 @@ class Way:
 
     def _pass(self, passage: Passage | None, raw: bytes, *, last: bool) -> None:
         if passage is None:
-            self._out.append(raw)
+            self.out.append(raw)
             return
         if passage.lost:
             return
@@ -110,19 +111,21 @@ class Way:
             raw = raw[: min(passage.room, len(raw) - last)]  # its last byte never passes: it is cut, not delayed
             passage.room -= len(raw)
             last = False
-        self._out.append(raw)
+        self.out.append(raw)
         self.passed(passage, raw, last)
 
     def flush(self) -> None:
         """Write what passed."""
-        if self._out:
-            out, self._out = self._out, []
-            self.sink.write(out[0] if len(out) == 1 else b"".join(out))
+        out = self.out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self.sink.write(data)
 
     def let_go(self) -> None:
         """Pass everything on that waits, whatever holds it."""
         for queue in self.lanes.values():
-            self._out += [raw for passage, raw, _ in queue if passage is None or not passage.lost]
+            self.out += [raw for passage, raw, _ in queue if passage is None or not passage.lost]
         self.drop()
         self.source.resume("held")
         self.flush()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 Side = Literal["caller", "callee"]
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class BadFrame(ValueError):  # noqa: N818 - it says what came, not that somebody erred
@@ -22,9 +24,9 @@ class BadFrame(ValueError):  # noqa: N818 - it says what came, not that somebody
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Call:
-    """Something that one side asks of the other.
+    """Something that one side asks of the other. Nobody changes it; to freeze it would cost more than to read it.
 
     ``id`` is the call's own among those open on its connection. ``operation`` is what rules match and attempts are
     named by: ``Produce orders``, ``XADD user.activity``, ``publish microservices_events user.created``, ``deliver
@@ -33,7 +35,7 @@ class Call:
 
     id: Hashable
     operation: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     by: Side = "caller"
     """Who asks: a broker that delivers a message asks for its acknowledgement."""
     answered: bool = True
@@ -44,9 +46,9 @@ class Call:
     body_hash: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Frame:
-    """Bytes that go on together; without ``begins`` and ``answers`` they mean nothing here.
+    """Bytes that go on together; without ``begins`` and ``answers`` they mean nothing here. Nobody changes it, either.
 
     Both are set where the answer is also something that rules may name (an acknowledgement); no bytes, where calls end
     though nothing answers them.

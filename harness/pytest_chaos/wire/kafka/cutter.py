@@ -41,6 +41,14 @@ class Cutter:
 
     def cut(self, data: bytes) -> list[Frame]:
         """Take bytes; give the frames that are complete. Raises BadFrame; :meth:`unread` has the rest."""
+        if not (self._buffer or self._passing) and self._smallest + _PREFIX <= len(data) <= COLLECTED:
+            size = int.from_bytes(data[:_PREFIX], "big")
+            if size + _PREFIX == len(data):  # one whole frame, as nearly every reading brings
+                try:
+                    return [self._read(data, whole=True).frame]
+                except BadFrame:
+                    self._buffer[:] = data
+                    raise
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._needed:
@@ -88,7 +96,8 @@ class Cutter:
             break
         else:
             self._needed = _PREFIX
-        self._buffer += data[at:]
+        if at < end:
+            self._buffer += data[at:]
         return frames
 
     def _part(self, data: bytes) -> Frame:

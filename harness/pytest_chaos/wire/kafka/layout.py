@@ -22,7 +22,8 @@ from typing import Any
 
 Op = tuple[str, Any]
 Seen = tuple[str, int, int, Any]
-"""A capital of the layout: its letter, where its bytes begin and end (size included), its value."""
+"""A capital of the layout: its letter, where its bytes begin and end (size included), its value: of ``R`` the place
+where its records begin."""
 
 _FIXED = {"b": 1, "h": 2, "i": 4, "q": 8, "u": 16}
 _TYPES = {"A": "h", "E": "h", "N": "i", "P": "i", "H": "s", "S": "s", "U": "u", "R": "y"}
@@ -113,6 +114,11 @@ class Cursor:
         at = self.skip(size)
         return self.data[at : self.at].decode("utf-8", "replace")
 
+    def records(self) -> tuple[int, int]:
+        """Read the size of records; give where they begin and end, which is here or where the data end."""
+        size = max(self.size(4), 0)
+        return self.at, min(self.at + size, self.end)
+
     def past_tags(self) -> None:
         """Pass a struct's tagged fields over."""
         for _ in range(self.varint()):
@@ -152,9 +158,8 @@ def _walk(ops: tuple[Op, ...], cursor: Cursor) -> Iterator[Seen]:  # noqa: C901,
                 cursor.skip(16)
                 yield letter, start, cursor.at, cursor.data[start : cursor.at]
             case "R":  # may end beyond what is here: their beginning is of use
-                size = max(cursor.size(4), 0)
-                start, cursor.at = cursor.at, min(cursor.at + size, cursor.end)
-                yield letter, start, cursor.at, size
+                begin, cursor.at = cursor.records()
+                yield letter, start, cursor.at, begin
             case "*":
                 count = max(cursor.size(4), 0)
                 if more == "s":

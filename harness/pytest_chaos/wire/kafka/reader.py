@@ -8,14 +8,16 @@ like only the request tells.
 from __future__ import annotations
 
 import base64
+import struct
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Side
+from pytest_chaos.wire.framed.reader import NO_HEADERS, BadFrame, Call, Frame, Side
 from pytest_chaos.wire.kafka.addresses import Advertised
 from pytest_chaos.wire.kafka.api import PRODUCE, SASL_HANDSHAKE, Shape, error_name, shape
 from pytest_chaos.wire.kafka.cutter import Cut, Cutter, hash_of
+from pytest_chaos.wire.kafka.familiar import Familiar, Produces
 from pytest_chaos.wire.kafka.layout import Cursor, Seen, Short, walk
 from pytest_chaos.wire.kafka.records import identity
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _REQUEST_HEAD, _ANSWER_HEAD = 8, 4
 _TOPICS_LIMIT = 10_000
 _OPEN_LIMIT = 10_000
-_NO_HEADERS: Mapping[str, str] = {}
+_HEAD, _SIZE = struct.Struct(">hhi"), struct.Struct(">i")
 
 
 class _Asked(NamedTuple):
@@ -55,6 +57,7 @@ class KafkaReader:
         self._asked: deque[_Asked] = deque()
         self._calls = 0
         self._raw_next = False
+        self._familiar = Produces()
         self._caller = Cutter(_REQUEST_HEAD, self._request)
         self._callee = Cutter(_ANSWER_HEAD, self._answer)
 
@@ -79,19 +82,25 @@ class KafkaReader:
         if self._raw_next:
             msg = "SASL without Kafka's header"
             raise BadFrame(msg)
-        key, version = int.from_bytes(raw[4:6], "big", signed=True), int.from_bytes(raw[6:8], "big", signed=True)
+        key, version, correlation = _HEAD.unpack_from(raw, 4)
         if key < 0 or version < 0:
             msg = "no Kafka request"
             raise BadFrame(msg)
         about = shape(key, version)
         if key == SASL_HANDSHAKE and version == 0:
             self._raw_next = True  # bare tokens follow, until nobody knows when
-        operation, answered, headers, body_at = about.name, True, _NO_HEADERS, 0
-        if about.request:
+        operation, answered, headers, body_at = about.name, True, NO_HEADERS, 0
+        known = self._familiar.request(raw, about) if key == PRODUCE else None
+        if known is not None:
+            operation, answered, body_at = known.operation, known.answered, known.body_at
+            headers = _identity(raw, known.size_at, flexible=about.flexible)
+        elif about.request:
             try:
                 body_at = _body_of_request(raw, flexible=about.flexible)
-                subject, answered, headers = self._subject(about, raw, body_at)
+                subject, answered, headers, size_at = self._subject(about, raw, body_at)
                 operation = f"{operation} {subject}" if subject else operation
+                if size_at and "U" not in about.request:  # what topics' ids mean may change
+                    self._familiar.learn(about, raw, Familiar(b"", operation, answered, body_at, size_at))
             except Short:
                 body_at = 0
         self._calls += 1
@@ -99,24 +108,18 @@ class KafkaReader:
             if len(self._asked) >= _OPEN_LIMIT:
                 msg = "too many requests without an answer"
                 raise BadFrame(msg)
-            self._asked.append(_Asked(self._calls, int.from_bytes(raw[8:12], "big", signed=True), about))
+            self._asked.append(_Asked(self._calls, correlation, about))
         hashed = body_at if key == PRODUCE else 0
-        call = Call(
-            id=self._calls,
-            operation=operation,
-            headers=headers,
-            answered=answered,
-            background=about.background,
-            body_hash=hash_of(raw, hashed).hexdigest() if hashed and whole else "",
-        )
-        return Cut(Frame(raw=raw, begins=call, more=not whole), hashed)
+        body_hash = hash_of(raw, hashed).hexdigest() if hashed and whole else ""
+        call = Call(self._calls, operation, headers, "caller", answered, about.background, "", body_hash)
+        return Cut(Frame(raw, call, more=not whole), hashed)
 
-    def _subject(self, about: Shape, raw: bytes, body_at: int) -> tuple[str, bool, Mapping[str, str]]:
-        """Read what a request is about, whether it is answered, and whose the first record is.
+    def _subject(self, about: Shape, raw: bytes, body_at: int) -> tuple[str, bool, Mapping[str, str], int]:
+        """Read what a request is about, whether it is answered, whose the first record is, where records' size stands.
 
         A message that ends before its layout has told what could be read until then.
         """
-        subject, answered, headers = "", True, _NO_HEADERS
+        subject, answered, headers, size_at = "", True, NO_HEADERS, 0
         try:
             for letter, start, end, value in walk(about.request, raw, body_at, flexible=about.flexible):
                 match letter:
@@ -127,12 +130,12 @@ class KafkaReader:
                     case "U":
                         subject = subject or self._topics.get(value) or _shown(value)
                     case "R":
-                        headers = identity(raw, start, end)
+                        headers, size_at = identity(raw, value, end), start
                 if letter == "R" or about.key != PRODUCE:
                     break
         except Short:
             pass
-        return subject, answered, headers
+        return subject, answered, headers, size_at
 
     def _answer(self, raw: bytes, *, whole: bool) -> Cut:
         correlation = int.from_bytes(raw[4:8], "big", signed=True)
@@ -146,12 +149,28 @@ class KafkaReader:
                 at = _body_of_answer(raw, flexible=about.flexible_answer)
             except Short:
                 return Cut(Frame(raw=raw, answers=(asked.call,), more=not whole))
-            error = _error(about, raw, at)
+            if not (about.key == PRODUCE and self._familiar.well(raw, about)):
+                error = self._error(about, raw, at)
             if about.topic_ids:
                 self._learn(about, raw, at)
             if self._advertised is not None:
                 raw = self._advertised.rewrite(about, raw, at)
         return Cut(Frame(raw=raw, answers=(asked.call,), error=error, more=not whole))
+
+    def _error(self, about: Shape, raw: bytes, at: int) -> str:
+        """Name the first error in an answer; empty where there is none, or none could be read."""
+        places = []
+        try:
+            for letter, start, _, value in walk(about.answer, raw, at, flexible=about.flexible):
+                if letter == "E":
+                    if value:
+                        return error_name(value)
+                    places.append(start)
+        except Short:
+            return ""
+        if about.key == PRODUCE and len(places) == 1:
+            self._familiar.learn_answer(about, raw, places[0])
+        return ""
 
     def _learn(self, about: Shape, raw: bytes, at: int) -> None:
         name = ""
@@ -185,13 +204,16 @@ def _past_tags(cursor: Cursor) -> int:
     return cursor.at
 
 
-def _error(about: Shape, raw: bytes, at: int) -> str:
-    """Name the first error in an answer; empty where there is none, or none could be read."""
-    if about.answer:
-        for letter, _, _, value in _leniently(walk(about.answer, raw, at, flexible=about.flexible)):
-            if letter == "E" and value:
-                return error_name(value)
-    return ""
+def _identity(raw: bytes, size_at: int, *, flexible: bool) -> Mapping[str, str]:
+    """Read whose the records are whose size stands there."""
+    if not flexible and len(raw) - size_at >= _SIZE.size:
+        begin = size_at + _SIZE.size
+        return identity(raw, begin, min(begin + max(_SIZE.unpack_from(raw, size_at)[0], 0), len(raw)))
+    try:
+        begin, end = Cursor(raw, size_at, flexible=flexible).records()
+    except Short:
+        return NO_HEADERS
+    return identity(raw, begin, end)
 
 
 def _leniently(seen: Iterator[Seen]) -> Iterator[Seen]:

@@ -7,19 +7,21 @@ such a batch tells nothing.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Mapping
 
 IDENTITY = frozenset({"x-correlation-id", "traceparent", "tracestate", "baggage", "idempotency-key", "message-id"})
 """The headers that are read, by their names in lower case."""
 
-_HEAD = 61
-_MAGIC_AT, _ATTRIBUTES_AT, _COUNT_AT = 16, 21, 57
+_HEAD = struct.Struct(">16xB4xH34xi")
+"""Of what a batch begins with: its magic, attributes, number of records."""
 _MAGIC, _CODEC, _PLAIN, _GZIP = 2, 7, 0, 1
 _CONTROL = 0x20
 _GZIP_WINDOW = 31
 _OPENED_LIMIT = 64 * 1024
 _VARINT_BYTES = 10
+_NAMES = {name.encode(): name for name in IDENTITY}
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -28,20 +30,20 @@ def identity(data: bytes, at: int, end: int) -> Mapping[str, str]:
 
     The batch may be cut off: a record that ends beyond ``end`` tells nothing.
     """
-    if end - at < _HEAD or data[at + _MAGIC_AT] != _MAGIC:
+    if end - at < _HEAD.size:
         return _NOTHING
-    attributes = int.from_bytes(data[at + _ATTRIBUTES_AT : at + _ATTRIBUTES_AT + 2], "big")
-    if attributes & _CONTROL or int.from_bytes(data[at + _COUNT_AT : at + _HEAD], "big", signed=True) <= 0:
+    magic, attributes, count = _HEAD.unpack_from(data, at)
+    if magic != _MAGIC or attributes & _CONTROL or count <= 0:
         return _NOTHING
     codec = attributes & _CODEC
     if codec == _GZIP:
         try:
-            data = zlib.decompressobj(_GZIP_WINDOW).decompress(data[at + _HEAD : end], _OPENED_LIMIT)
+            data = zlib.decompressobj(_GZIP_WINDOW).decompress(data[at + _HEAD.size : end], _OPENED_LIMIT)
         except zlib.error:
             return _NOTHING
         at, end = 0, len(data)
     elif codec == _PLAIN:
-        at += _HEAD
+        at += _HEAD.size
     else:
         return _NOTHING
     try:
@@ -57,8 +59,8 @@ def _headers(data: bytes, at: int, end: int) -> Mapping[str, str]:
         return _NOTHING
     end = at + size
     at += 1
-    _, at = _varint(data, at, end)
-    _, at = _varint(data, at, end)
+    for _ in ("time", "offset"):
+        at = at + 1 if at < end and data[at] < 0x80 else _varint(data, at, end)[1]
     for _ in ("key", "value"):
         size, at = _varint(data, at, end)
         at += max(size, 0)
@@ -70,8 +72,8 @@ def _headers(data: bytes, at: int, end: int) -> Mapping[str, str]:
         size, at = _varint(data, at, end)
         if size >= 0:
             value, at = _bytes(data, at, end, size), at + size
-            if (text := name.decode("utf-8", "replace")) in IDENTITY:
-                found[text] = value.decode("utf-8", "replace")
+            if name in _NAMES:
+                found[_NAMES[name]] = value.decode("utf-8", "replace")
     return found
 
 
@@ -83,6 +85,8 @@ def _bytes(data: bytes, at: int, end: int, size: int) -> bytes:
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Read a zigzag varint of up to 64 bits; give it and where it ends."""
+    if at < end and (byte := data[at]) < 0x80:  # nearly all are one byte
+        return (byte >> 1) ^ -(byte & 1), at + 1
     value = 0
     for shift in range(0, 7 * _VARINT_BYTES, 7):
         if at >= end:

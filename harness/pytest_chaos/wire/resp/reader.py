@@ -12,14 +12,15 @@ answer is ``+QUEUED``; what it did is in EXEC's.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import itertools
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 
-from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Side
-from pytest_chaos.wire.resp.scan import KEPT, Piece, Scanner
+from pytest_chaos.wire.framed.reader import NO_HEADERS, BadFrame, Call, Frame, Side
+from pytest_chaos.wire.resp.scan import KEPT, Piece, Scanner, one_answer, words_of
 
 _ARRAY, _PUSH, _STATUS = ord("*"), ord(">"), ord("+")
 _ERRORS = b"-!"
@@ -47,7 +48,12 @@ _BACKGROUND = frozenset(
      "COMMAND", "ECHO", "HELLO", "INFO", "MONITOR", "PING", "QUIT", "READONLY", "READWRITE", "RESET", "ROLE", "SELECT",
      "WAIT", "WAITAOF", "XAUTOCLAIM", *_SUBSCRIPTIONS}
 )  # fmt: skip
+_SPECIAL = frozenset({
+    "SYNC", "PSYNC", "XADD", "XREAD", "XREADGROUP", *_SECRET, *_WITH_SUBCOMMAND, *_WITHOUT_KEY, *_BACKGROUND,
+})  # fmt: skip
+"""Commands of which more is to be known than that they have a key and one answer."""
 _MONITORED = re.compile(rb"\d+\.\d+ \[")
+_RESET = b"+RESET\r\n"
 _IDENTITY = frozenset(
     {"x-correlation-id", "correlation_id", "traceparent", "tracestate", "baggage", "idempotency-key", "message-id"}
 )
@@ -73,18 +79,23 @@ class RespReader:
 
     def from_caller(self, data: bytes) -> list[Frame]:
         """Take commands. Raises BadFrame; what was not given then is unread."""
+        if self._asked.idle and (words := words_of(data)):
+            try:
+                return [Frame(data, self._call(words, data))]
+            except BadFrame:
+                self._asked.keep(data)
+                raise
         pieces = self._asked.feed(data)
         try:
-            return [
-                Frame(raw=piece.raw, more=piece.more, begins=self._call(piece) if piece.first and piece.items else None)
-                for piece in pieces
-            ]
+            return [Frame(raw=piece.raw, more=piece.more, begins=self._begun(piece)) for piece in pieces]
         except BadFrame:
             self._asked.take_back(pieces)
             raise
 
     def from_callee(self, data: bytes) -> list[Frame]:
         """Take answers and what is pushed. Raises BadFrame; what was not given then is unread."""
+        if self._waiting and not self._monitors and self._told.idle and data != _RESET and one_answer(data):
+            return [Frame(data, None, (self._waiting.popleft()[0],))]
         return [self._answer(piece) if piece.first else self._rest(piece) for piece in self._told.feed(data)]
 
     def unread(self, side: Side) -> bytes:
@@ -93,9 +104,22 @@ class RespReader:
 
     # commands
 
-    def _call(self, piece: Piece) -> Call:
-        words = piece.items
-        command = _text(words[0]).upper()
+    def _begun(self, piece: Piece) -> Call | None:
+        if not (piece.first and piece.items):
+            return None
+        return self._call(piece.items, b"" if piece.more else piece.raw)
+
+    def _call(self, words: list[bytes], raw: bytes) -> Call:
+        """Say what a command asks; ``raw``: all of it, nothing where it is not all here."""
+        command, special = _command(words[0])
+        if not special and not self._silent and raw:
+            if len(self._waiting) >= _OPEN_LIMIT:
+                raise BadFrame("too many commands without an answer")
+            id_ = next(self._ids)
+            self._waiting.append((id_, 0))
+            operation = f"{command} {_text(words[1])}" if len(words) > 1 else command
+            body_hash = blake2b(raw, digest_size=8).hexdigest()
+            return Call(id_, operation, NO_HEADERS, "caller", True, False, "", body_hash)
         if command in ("SYNC", "PSYNC"):
             raise BadFrame("replication")
         answered = self._is_answered(command, words)
@@ -113,9 +137,7 @@ class RespReader:
             headers=_fields(words) if command == "XADD" else {},
             answered=answered,
             background=background,
-            body_hash=""
-            if background or command in _SECRET or piece.more
-            else hashlib.blake2b(piece.raw, digest_size=8).hexdigest(),
+            body_hash="" if background or command in _SECRET or not raw else blake2b(raw, digest_size=8).hexdigest(),
         )
 
     def _is_answered(self, command: str, words: Sequence[bytes]) -> bool:
@@ -176,6 +198,13 @@ class RespReader:
     @staticmethod
     def _rest(piece: Piece) -> Frame:
         return Frame(raw=piece.raw, more=piece.more)
+
+
+@functools.lru_cache(maxsize=1024)
+def _command(word: bytes) -> tuple[str, bool]:
+    """Name a command and say whether it is special: there are few, and they come again and again."""
+    command = _text(word).upper()
+    return command, command in _SPECIAL
 
 
 def _operation(command: str, words: Sequence[bytes]) -> str:

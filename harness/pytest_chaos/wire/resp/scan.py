@@ -113,6 +113,15 @@ class Scanner:
         self._data.clear()
         return data
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a value has come that is not given."""
+        return not (self._data or self._parts)
+
+    def keep(self, data: bytes) -> None:
+        """Take bytes, while idle, that are not to be read."""
+        self._data[:] = data
+
     def take_back(self, pieces: list[Piece]) -> None:
         """Undo the giving of the pieces that were given last."""
         self._data[:0] = b"".join([piece.raw for piece in pieces])
@@ -191,6 +200,37 @@ class Scanner:
     def _keep(self, scalar: _Bytes) -> None:
         if len(self._items) < KEPT:
             self._items.append(bytes(scalar) if len(scalar) <= _SMALL else b"")
+
+
+_PARTS = {b"*%d" % count: 2 * count + 2 for count in range(1, KEPT + 1)}
+"""Into how many parts the ends of its lines cut an array of bulk strings, by its head."""
+_HEADS = [b"$%d" % size for size in range(_SMALL + 1)]
+"""How a bulk string of so many bytes begins."""
+
+
+def words_of(data: bytes) -> list[bytes] | None:
+    """Read one command that is all of the data, as nearly every reading brings one; None: it is not so, or not simple.
+
+    An array of small bulk strings without a line end in them, which is cut at line ends and held against the lengths.
+    """
+    parts = data.split(b"\r\n", 2 * KEPT + 1)
+    if len(parts) != _PARTS.get(parts[0]) or parts[-1]:  # something is missing, or comes behind it
+        return None
+    words, at = parts[2::2], 1
+    for word in words:
+        if len(word) > _SMALL or parts[at] != _HEADS[len(word)]:
+            return None
+        at += 2
+    return words
+
+
+def one_answer(data: bytes) -> bool:
+    """Whether the data are one status, number or bulk string and nothing else; False: they are not, or not simple."""
+    if data[:1] == b"$":
+        eol = data.find(b"\r\n", 1, _DIGITS)
+        digits = data[1:eol]
+        return eol > 0 and digits.isdigit() and eol + 4 + int(digits) == len(data)
+    return data[:1] in (b"+", b":") and 0 < data.find(b"\r\n") == len(data) - 2
 
 
 def _whole(data: _Bytes, at: int) -> tuple[int, list[bytes]] | None:
