@@ -229,8 +229,10 @@ class Stack:
         if not self.mesh.addresses:
             await self.mesh.start(self._runtime, seed=spec.seed, environ=environ)
         stubs = {node.name: node for node in spec.nodes if node.kind == "stub"}
-        protocols = {node.name: recipe_for(node.broker).protocol for node in spec.nodes if node.kind == "broker"}
+        protocols = {node.name: node.protocol for node in spec.nodes}
+        protocols |= {node.name: recipe_for(node.broker).protocol for node in spec.nodes if node.kind == "broker"}
         await self.mesh.open(spec.links, stubs, protocols, listen_host=self.launcher.listen_host)
+        await self.mesh.advertise(spec)
 
     async def _bring_up(self, node: Node) -> str:
         """Start a node; give why not, or nothing. A part that cannot be had leaves its links refused: no failure."""
