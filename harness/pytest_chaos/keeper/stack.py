@@ -15,7 +15,8 @@ from pytest_chaos.injectors.starts import Hold
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.launching import Launcher
 from pytest_chaos.keeper.mesh import Mesh
-from pytest_chaos.keeper.node import EventName, Launch, Node
+from pytest_chaos.keeper.node import EventName, Node
+from pytest_chaos.keeper.surroundings import Launch
 from pytest_chaos.keeper.toxics import Toxics
 from pytest_chaos.model.fault import BrokerAction
 from pytest_chaos.model.history import NodeEvent

@@ -79,7 +79,7 @@ class Framed(Handler):
         if not part:
             passage = self._passage(way, frame, lane, playing)
         if passage is not None:
-            self._note(passage, frame, now)
+            passage.note(frame, now)
         if frame.more:
             way.current[lane] = passage
         elif part:
@@ -148,20 +148,6 @@ class Framed(Handler):
         record.request_headers = dict(call.headers)
         framed = self._open[call.id] = FramedCall(self, call, record, plan)
         return framed
-
-    @staticmethod
-    def _note(passage: Passage, frame: Frame, now: int) -> None:
-        """Record what a part tells as it comes."""
-        begins = passage.begins
-        if begins is not None and not begins.ended:
-            begins.record.request_bytes += len(frame.raw)
-            begins.record.body_hash = frame.body_hash or begins.record.body_hash
-            if not frame.more:
-                begins.record.sent_ns = now
-        if frame.error:
-            for call in passage.ends:
-                if not call.ended:
-                    call.record.response_headers = {"error": frame.error}
 
     def _passed(self, passage: Passage, raw: bytes, last: bool) -> None:  # noqa: FBT001 - called by position
         """Record that a part was handed on."""
