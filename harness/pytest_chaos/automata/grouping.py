@@ -27,20 +27,23 @@ _READS = ("GET ", "HEAD ", "OPTIONS ")
 class Run:
     """Attempts that one invocation of the caller's code made, in order.
 
-    A new run begins where the caller was restarted, where the trace changes, where the request that caused the
-    earlier attempts had been answered, and where a fault delivered that request to the caller once more (``again``:
-    no decision of the caller's to send anything twice). ``detached``: nobody was waiting for it any more (a resumer, a
-    background task), so the declared policy of the synchronous call does not bind it.
+    A new run begins where the caller was restarted, where the trace changes, and where the request that caused the
+    earlier attempts had been answered. What a fault had the caller do once more is a run of its own, since the caller
+    did not decide to send it twice. ``detached``: nobody was waiting for it any more (a resumer, a background task), so
+    the declared policy of the synchronous call does not bind it.
     """
 
     attempts: tuple[Attempt, ...]
     detached: bool = False
-    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One logical operation on one link: its attempts, how they were joined, and the driver's op behind them."""
+    """One logical operation on one link: its attempts, how they were joined, and the driver's op behind them.
+
+    ``origins`` says, for each attempt, which requests to the caller may have set it off: 0 is the one that was meant, a
+    higher number one that a fault delivered once more, or that came of such. More than one: nobody can say which.
+    """
 
     link: str
     operation: str
@@ -48,7 +51,16 @@ class Call:
     how: How
     attempts: tuple[Attempt, ...]
     runs: tuple[Run, ...]
+    origins: tuple[frozenset[int], ...]
     op: Op | None = None
+
+    @property
+    def doubtful(self) -> str:
+        """Why nobody can say which attempts belong together, though they are all of this call; else empty."""
+        if all(len(one) == 1 for one in self.origins):
+            return ""
+        caller = self.link.partition(" -> ")[0]
+        return f"a fault delivered the request behind {self.name} to {caller} again while the first one was worked on"
 
     @property
     def name(self) -> str:
@@ -179,6 +191,23 @@ def _continues(intent: list[Attempt], attempt: Attempt) -> bool:
     return last.outcome != "ok" or (overlaps and not attempt.operation.startswith(_READS))
 
 
+def _delivered_again(history: History, causes: Causes) -> set[str]:
+    """Name the requests that a fault delivered once more (deliver twice, deliver late), and those that came of them.
+
+    What a service asks for an op after it was asked once more may come of either.
+    """
+    found: set[str] = set()
+    since: set[tuple[str, str]] = set()
+    if not any(one.replayed for one in history.attempts):
+        return found
+    for attempt in sorted(history.attempts, key=lambda one: one.started_ns):
+        op = causes.of(attempt) if attempt.is_request else None
+        if op and (attempt.replayed or (op.id, attempt.caller) in since):
+            found.add(attempt.id)
+            since.add((op.id, attempt.callee.partition(".")[0]))
+    return found
+
+
 class _Inbound:
     """The requests that a caller was asked to answer, by the op behind them: who was still waiting when?"""
 
@@ -186,18 +215,27 @@ class _Inbound:
         self._history = history
         self._restarts = restarts(history, caller)
         self._by_op: dict[str, list[Attempt]] = {}
+        self._again: set[str] = set()
         if caller == DRIVER:
             return
+        self._again = _delivered_again(history, causes)
         for attempt in history.attempts:
             if attempt.callee.partition(".")[0] == caller and attempt.is_request:
                 op = causes.of(attempt)
                 if op:
                     self._by_op.setdefault(op.id, []).append(attempt)
 
-    def delivered_again(self, op: Op | None, after_ns: int, before_ns: int) -> bool:
-        """Whether a fault (deliver twice, deliver late) began to have the caller do the same work in between."""
-        asked = self._by_op.get(op.id, ()) if op else ()
-        return any(one.replayed and after_ns < one.started_ns <= before_ns for one in asked)
+    def origins(self, op: Op | None, attempt: Attempt) -> frozenset[int]:
+        """Say which requests to the caller may have set an attempt off: those open then, else all that had come."""
+        asked = self._by_op.get(op.id, ()) if op and self._again else ()
+        came = [
+            (number if one.id in self._again else 0, one)
+            for number, one in enumerate(asked, start=1)
+            if one.forwarded_ns is not None and one.started_ns <= attempt.started_ns
+        ]
+        late_ns = attempt.started_ns - skew_ns(self._history)
+        open_then = [number for number, one in came if end_ns(one, self._history) >= late_ns]
+        return frozenset(open_then or [number for number, _ in came] or [0])
 
     def restarted(self, after_ns: int, before_ns: int) -> bool:
         position = bisect.bisect_left(self._restarts, after_ns)
@@ -222,24 +260,11 @@ class _Inbound:
 
 def _call(link: str, bucket: tuple[str, str, str], attempts: list[Attempt], op: Op | None, inbound: _Inbound) -> Call:
     operation, how, key = bucket
+    origins = tuple(inbound.origins(op, attempt) for attempt in attempts)
     runs: list[Run] = []
-    current: list[Attempt] = []
-    detached = again = False
-    for attempt in attempts:
-        now_detached = inbound.detached(op, attempt)
-        now_again = bool(current) and inbound.delivered_again(op, current[-1].started_ns, attempt.started_ns)
-        if current and (
-            now_detached != detached
-            or now_again
-            or inbound.restarted(current[-1].started_ns, attempt.started_ns)
-            or (attempt.trace_id and current[-1].trace_id and attempt.trace_id != current[-1].trace_id)
-            or (operation.startswith(_READS) and current[-1].outcome == "ok")
-        ):
-            runs.append(Run(attempts=tuple(current), detached=detached, again=again))
-            current, again = [], now_again
-        detached = now_detached
-        current.append(attempt)
-    runs.append(Run(attempts=tuple(current), detached=detached, again=again))
+    for origin in dict.fromkeys(origins):
+        mine = [one for one, its in zip(attempts, origins, strict=True) if its == origin]
+        runs += _runs(operation, mine, op, inbound)
     return Call(
         link=link,
         operation=operation,
@@ -247,5 +272,26 @@ def _call(link: str, bucket: tuple[str, str, str], attempts: list[Attempt], op: 
         how=how,  # type: ignore[arg-type]
         attempts=tuple(attempts),
         runs=tuple(runs),
+        origins=origins,
         op=op,
     )
+
+
+def _runs(operation: str, attempts: list[Attempt], op: Op | None, inbound: _Inbound) -> list[Run]:
+    runs: list[Run] = []
+    current: list[Attempt] = []
+    detached = False
+    for attempt in attempts:
+        now_detached = inbound.detached(op, attempt)
+        if current and (
+            now_detached != detached
+            or inbound.restarted(current[-1].started_ns, attempt.started_ns)
+            or (attempt.trace_id and current[-1].trace_id and attempt.trace_id != current[-1].trace_id)
+            or (operation.startswith(_READS) and current[-1].outcome == "ok")
+        ):
+            runs.append(Run(attempts=tuple(current), detached=detached))
+            current = []
+        detached = now_detached
+        current.append(attempt)
+    runs.append(Run(attempts=tuple(current), detached=detached))
+    return runs

@@ -33,19 +33,20 @@ def resends(call: Call, idempotent: tuple[str, ...] = ()) -> Iterator[Resend]:
     """Judge each re-send of a call; operations that are idempotent by HTTP's definition or by declaration have none.
 
     What a caller sends because a fault delivered it its own request once more is no re-send: that the work is done
-    once then is a matter of idempotency, not of R5.
+    once then is a matter of idempotency, not of R5. Where nobody can say what an attempt was sent for, it is unknown.
     """
     method = call.operation.partition(" ")[0]
     if method in _SAFE_METHODS or call.operation in idempotent:
         return
-    delivered_again = {run.attempts[0].id for run in call.runs if run.again}
-    for before, after in itertools.pairwise(call.attempts):
-        if before.outcome == "ok" or before.effect == "none" or after.id in delivered_again:
+    for before, after, known in _pairs(call):
+        if before.outcome == "ok" or before.effect == "none":
             continue
         keys = {before.idempotency_key, after.idempotency_key}
         if len(keys) == 1 and "" not in keys:
             message = f"{call.name} was sent again after {outcome_of(before)} under one key, {min(keys)!r}"
             yield Resend(kind="safe", before=before, after=after, message=message)
+        elif not known:
+            yield Resend(kind="unknown", before=before, after=after, message=call.doubtful)
         elif before.protocol == "grpc" and keys == {""}:
             message = f"{call.operation} carries no key; name it in `idempotent` if its payload identifies it"
             yield Resend(kind="unknown", before=before, after=after, message=message)
@@ -58,6 +59,16 @@ def resends(call: Call, idempotent: tuple[str, ...] = ()) -> Iterator[Resend]:
             )
             blame: Blame = "client library" if transport_resend(before, after) else "application"
             yield Resend(kind="unsafe", before=before, after=after, message=message, keyless=keys == {""}, blame=blame)
+
+
+def _pairs(call: Call) -> Iterator[tuple[Attempt, Attempt, bool]]:
+    """Give each attempt with the last one before it that may have the same origin, and whether it has that for sure."""
+    seen = list(zip(call.attempts, call.origins, strict=True))
+    for place, (after, origin) in enumerate(seen):
+        for before, other in reversed(seen[:place]):
+            if origin & other:
+                yield before, after, origin == other and len(origin) == 1
+                break
 
 
 def without_resends(attempts: tuple[Attempt, ...]) -> list[Attempt]:

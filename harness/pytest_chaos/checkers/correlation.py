@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pytest_chaos.automata.carriers import Carrier, carriers
@@ -15,7 +15,7 @@ from pytest_chaos.model.topology import DRIVER
 from pytest_chaos.model.verdict import Verdict
 
 _RULES = ("X1", "X2", "X4", "X5", "X7")
-_HEADER = "x-correlation-id"
+_HEADER, _TRACE = "x-correlation-id", "traceparent"
 
 
 @registry.register("Correlation")
@@ -27,7 +27,8 @@ class Correlation:
     restarts, on dead letters), X5 (answers carry it, errors too), X7 (a consumer's span has the creation context as
     parent or link; only from spans). Who caused what is known by trace id, payload marker or exclusive use, never by
     the id itself. ``ignore`` names links or ``broker/channel`` that promise nothing, such as a third party's. What
-    lies behind a request whose id a fault itself took away or rewrote is not judged.
+    lies behind a request whose id a fault itself took away or rewrote is not judged, nor are answers to a call on whose
+    way a fault did that to a request or an answer.
     """
 
     ignore: tuple[str, ...] = field(default=(), kw_only=True)
@@ -40,9 +41,9 @@ class Correlation:
         found.missing(
             ("X1", "X2", "X4"), "the driver's calls caused no request and no message that can be joined to them"
         )
-        tampered = _tampered(history)
-        judged = [one for one in carriers(history) if one.where not in self.ignore and not _behind(one, tampered)]
-        for fault_id in dict.fromkeys(fault for _, fault in tampered.values()):
+        excused = _excused(history)
+        judged = [one for one in carriers(history) if one.where not in self.ignore and not excused(one)]
+        for fault_id in dict.fromkeys(fault for _, fault in _tampered(history).values()):
             found.missing(("X1", "X2", "X4"), f"the fault {fault_id} itself changed the id that the callee was given")
         mixable = len({op.correlation_id for op in history.ops}) > 1
         for one in judged:
@@ -116,7 +117,12 @@ class Correlation:
         }
         lost = {header.split("-")[1] for header in replaced if header and "-" in header}
         found.missing(("X5",), "no call got an answer over HTTP from the system itself")
+        # Whoever passes an answer on passes on what its callee knew, and said, of the id.
+        tampered = _tampered(history, answers=True)
         for op in history.ops:
+            if op.id in tampered:
+                found.missing(("X5",), f"the fault {tampered[op.id][1]} itself changed the id on the way of {op.id}")
+                continue
             if op.status is None or not op.correlation_id or op.trace_id in lost or op.link in self.ignore:
                 continue
             headers = {name.lower(): value for name, value in op.response_headers.items()}
@@ -173,17 +179,20 @@ class Crosstalk:
         """Decide X2."""
         found = Findings(history, self, "all carriers", ("X2",))
         found.missing(("X2",), "fewer than two calls with different ids were made")
-        tampered = _tampered(history)
-        _crossed(found, (one for one in carriers(history) if not _behind(one, tampered)))
+        excused = _excused(history)
+        _crossed(found, (one for one in carriers(history) if not excused(one)))
         return found.verdict()
 
 
-def _tampered(history: History) -> dict[str, tuple[int, str]]:
-    """Map the id of each op to when (ns) and by which fault its correlation id was changed on the way."""
+def _tampered(history: History, *, answers: bool = False) -> dict[str, tuple[int, str]]:
+    """Map the id of each op to when (ns) and by which fault its correlation id was changed in a request.
+
+    ``answers``: or in an answer.
+    """
     faults = {
         fault.id
         for fault in history.faults
-        if fault.params.get("name", "").lower() == _HEADER and fault.params.get("at") != "response"
+        if fault.params.get("name", "").lower() == _HEADER and (answers or fault.params.get("at") != "response")
     }
     causes = Causes(history)
     found: dict[str, tuple[int, str]] = {}
@@ -195,9 +204,32 @@ def _tampered(history: History) -> dict[str, tuple[int, str]]:
     return found
 
 
-def _behind(one: Carrier, tampered: dict[str, tuple[int, str]]) -> bool:
-    """Whether a fault changed the id before this carrier was seen, so that nobody could carry the right one."""
-    return one.op is not None and one.op.id in tampered and one.at_ns > tampered[one.op.id][0]
+def _foreign(history: History) -> dict[str, int]:
+    """Map the trace ids that faults wrote into requests to when they first did (ns): they name another cause."""
+    written = {
+        fault.id: fault.params.get("value", "").split("-")
+        for fault in history.faults
+        if fault.params.get("name", "").lower() == _TRACE and fault.params.get("at") != "response"
+    }
+    found: dict[str, int] = {}
+    for attempt in history.attempts if written else ():
+        for parts in (written[fault] for fault in attempt.faults if len(written.get(fault, ())) >= 4):
+            found.setdefault(parts[1], attempt.started_ns)
+    return found
+
+
+def _excused(history: History) -> Callable[[Carrier], bool]:
+    """Give what tells whether a carrier lies behind an id that a fault changed, or names a cause that one made up."""
+    tampered, foreign = _tampered(history), _foreign(history)
+
+    def excused(one: Carrier) -> bool:
+        if one.op is None:
+            return False
+        if one.op.id in tampered and one.at_ns > tampered[one.op.id][0]:
+            return True
+        return one.how == "trace" and one.at_ns > foreign.get(one.op.trace_id, one.at_ns)
+
+    return excused
 
 
 def _crossed(found: Findings, seen: Iterable[Carrier]) -> None:

@@ -31,8 +31,8 @@ class Delivery:
     (nothing acknowledged or committed without its effect). ``keys`` keeps messages whose key or routing key starts
     with one of them; what a ``PoisonMessage`` has put there is owed no effect; ``group`` restricts acknowledgements to
     a consumer group or queue. ``ordered``: whether messages of one key have an order; unless told, those in a partition
-    have. Needs a disturbance: without a fault that hit or a node that went down nothing is decided (D3 also where one
-    message was published twice). Raises ChaosError on a bad mode.
+    have. Needs a disturbance: without a fault that hit, a node that went down or a message that was published twice
+    nothing is decided. Raises ChaosError on a bad mode.
     """
 
     broker: str
@@ -62,11 +62,9 @@ class Delivery:
         mine = [one for one in history.messages if one.broker == self.broker]
         published = [one for one in mine if one.event == "published" and self._wanted(one)]
         effects = [one for one in rows(history, self.effects) if one.marker]
-        if not disturbed_by(history):
-            # One message that is there twice is a duplicate delivery, and all that D3 asks for.
-            twice = len({one.marker for one in published}) < len(published)
-            rules = tuple(rule for rule in _RULES if not (twice and rule == "D3"))
-            found.doubt(rules, unhit(history) or "nothing disturbed the delivery: no fault hit and no node went down")
+        if not disturbed_by(history) and not _published_twice(published):
+            why = "nothing disturbed the delivery: no fault hit, no node went down and no message was published twice"
+            found.doubt(_RULES, unhit(history) or why)
         active = [fault.id for fault in history.faults if fault.lifted_ns is None and fault.hits]
         if active:
             found.doubt(("D1", "D9"), f"the faults {', '.join(active)} are still active: judge after they are lifted")
@@ -136,7 +134,13 @@ class Delivery:
         found.missing(("D4",), "no two messages whose order counts (one key, one partition) were processed")
         for messages in by_key.values():
             ranked = sorted(messages, key=lambda one: (one.offset if one.offset is not None else one.at_ns, one.at_ns))
-            done = [(message, first[message.marker]) for message in ranked if message.marker in first]
+            # A message that is there again was processed when it was there first.
+            once = {message.marker: message for message in reversed(ranked)}
+            done = [
+                (message, first[message.marker])
+                for message in ranked
+                if message.marker in first and once[message.marker] is message
+            ]
             for (earlier, before), (later, after) in itertools.pairwise(done):
                 if after.at_ns < before.at_ns:
                     found.fail(
@@ -221,6 +225,12 @@ def disturbed_by(history: History) -> list[str]:
     return [fault.id for fault in history.faults if fault.hits] + [
         event.id for event in history.node_events if event.event in (*_GONE, "paused")
     ]
+
+
+def _published_twice(published: Iterable[Message]) -> bool:
+    """Whether a channel was given one message twice: its consumers were to see to it that it had one effect."""
+    named = [(one.channel, one.marker) for one in published if one.marker]
+    return len(set(named)) < len(named)
 
 
 def _ids(published: Iterable[Message], markers: Iterable[str]) -> list[str]:

@@ -74,8 +74,11 @@ class Retry:
         )
         found.missing(_RULES, nothing)
         for call in grouped.calls:
-            self._same(found, call)
             self._resends(found, call)
+            if call.doubtful:
+                found.doubt(_RULES, call.doubtful)
+                continue
+            self._same(found, call)
             for run in call.runs:
                 self._run(found, history, call, run)
         return found.verdict()
@@ -215,20 +218,19 @@ class Retry:
                 found.missing(("R5",), one.message)
 
     def _same(self, found: Findings, call: Call) -> None:
-        for what, values in (
-            ("body", {one.body_hash for one in call.attempts}),
-            ("idempotency key", {one.idempotency_key for one in call.attempts}),
-        ):
-            if len(call.attempts) > 1 and len(values) > 1:
+        for origin in dict.fromkeys(call.origins):
+            mine = [one for one, its in zip(call.attempts, call.origins, strict=True) if its == origin]
+            bodies, keys = {one.body_hash for one in mine}, {one.idempotency_key for one in mine}
+            if max(len(bodies), len(keys)) > 1:
+                what, values = ("body", bodies) if len(bodies) > 1 else ("idempotency key", keys)
                 found.fail(
                     "R9",
-                    f"{call.link}: the {len(call.attempts)} attempts of {call.name} differ in their {what} "
+                    f"{call.link}: the {len(mine)} attempts of {call.name} differ in their {what} "
                     f"({len(values)} different ones)",
-                    with_faults(call.attempts),
+                    with_faults(mine),
                 )
-                return
-        if len(call.attempts) > 1:
-            found.hold("R9", f"the {len(call.attempts)} attempts of {call.name} are equal in body and key")
+            elif len(mine) > 1:
+                found.hold("R9", f"the {len(mine)} attempts of {call.name} are equal in body and key")
 
     def _order(self, found: Findings, history: History, call: Call, run: Run) -> None:
         for before, after in itertools.pairwise(run.attempts):

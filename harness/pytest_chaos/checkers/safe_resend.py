@@ -40,4 +40,6 @@ class SafeResend:
                         found.fail("R5", one.message, with_faults((one.before, one.after)), blame=one.blame)
                     elif one.kind == "safe":
                         found.hold("R5", one.message)
+                    elif call.doubtful:
+                        found.missing(("R5",), one.message)
         return found.verdict()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_chaos.engine import quiescence
 from pytest_chaos.engine.aim import Aim
+from pytest_chaos.engine.bursting import burst
 from pytest_chaos.engine.clock import wait_until
 from pytest_chaos.engine.driver import DEFAULT_TIMEOUT_S, AsyncClient, Client, OpLog
 from pytest_chaos.engine.identity import Identities
@@ -121,24 +121,7 @@ class Chaos:
         call asks of this test's clients is recorded as everywhere: each request is an Op of its own, so that a burst is
         load under any fault and not a fault itself.
         """
-        at_once = calls if concurrency is None else concurrency
-        for name, value, most in (("calls", calls, 1000), ("concurrency", at_once, calls)):
-            whole: object = value
-            if not isinstance(whole, int) or not 1 <= value <= most:
-                msg = f"burst({name}={value!r}): must be a whole number from 1 to {most}"
-                raise ChaosError(msg)
-
-        place = self._identities.branches()
-
-        def one(index: int) -> T | Exception:
-            try:
-                with place(index):
-                    return call(index)
-            except Exception as error:  # noqa: BLE001 - the caller's own exceptions are this function's results
-                return error
-
-        with ThreadPoolExecutor(max_workers=at_once) as pool:
-            return list(pool.map(one, range(calls)))
+        return burst(self._identities, calls, call, concurrency)
 
     # -- faults --------------------------------------------------------------------------------------------------
 
@@ -167,6 +150,7 @@ class Chaos:
         """
         with self._nemesis.toxiproxy() as client:
             yield client
+
     @property
     def schedules(self) -> tuple[Schedule, ...]:
         """What was installed so far, in order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pytest_chaos.errors import FaultError
 from pytest_chaos.faults import Between, catalogue, check_fields
@@ -91,6 +91,9 @@ class Unroutable(_AtBroker):
     it was published as mandatory, else it vanishes; each counts as a hit. Raises FaultError where there is no binding.
     """
 
+    brokers: ClassVar[tuple[str, ...]] = ("AMQP",)
+    seen_by: ClassVar[str] = "publishers"
+
     exchange: str
     queue: str = field(default="", kw_only=True)
     key: str | None = field(default=None, kw_only=True)
@@ -115,6 +118,8 @@ class ForceRebalance(_AtBroker):
     be committed. Hits are rebalances. The group must have members that answer within 20 s (they learn of a rebalance
     with their heartbeats).
     """
+
+    brokers: ClassVar[tuple[str, ...]] = ("Kafka",)
 
     group: str
     how: Literal["join", "evict"] = field(default="join", kw_only=True)
@@ -141,6 +146,12 @@ class Redeliver(_AtBroker):
     hits are those that it got past again. Where it has not when the fault is lifted, it is put back.
     """
 
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"channel": "{channel}"},
+        {"channel": "{channel}", "group": "{group}"},
+    )
+    seen_by: ClassVar[str] = "consumers"
+
     channel: str
     group: str = field(default="", kw_only=True)
     count: _Few = field(default=1, kw_only=True)
@@ -164,6 +175,8 @@ class BrokerFull(_AtBroker):
     blocked. Redis refuses writes with its OOM error; hits are refusals. Kafka has no such answer (a full disk ends it:
     that is ``Kill``), so it is refused there.
     """
+
+    brokers: ClassVar[tuple[str, ...]] = ("AMQP", "Redis")
 
     def actions(self, fault_id: str) -> tuple[Action, ...]:
         """Compile to one action of the broker."""

@@ -156,7 +156,7 @@ class LimitData(_OnBytes):
 @catalogue.register("SlowClose")
 @dataclass(frozen=True, slots=True)
 class SlowClose(_OnBytes):
-    """The end of a stream (FIN) is passed on ``ms`` milliseconds late (1 to 600 000)."""
+    """The end of a stream (FIN or RST) is passed on ``ms`` milliseconds late (1 to 600 000)."""
 
     ms: _Ms
 

@@ -141,7 +141,10 @@ def build(
 
 
 def _shape(spec: StackSpec) -> object:
-    nodes = [(node.name, node.kind, node.broker, node.ports, node.operations, node.options) for node in spec.nodes]
+    nodes = [
+        (node.name, node.kind, node.broker, node.ports, node.operations, node.options, node.protocol, node.advertise)
+        for node in spec.nodes
+    ]
     return (
         sorted(nodes, key=lambda one: one[0]),
         set_of_links(spec),

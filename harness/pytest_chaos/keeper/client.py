@@ -170,7 +170,7 @@ class KeeperClient:
         )
 
     def around(self, since_ns: int) -> list[Bypass]:
-        """Give who was seen connected to a node's own port since a moment, not through its link."""
+        """Give who was seen connected to a node's own port since a moment, not through its link, or was told to be."""
         rows = self._channel.ask("around", timeout_s=_QUICK_S, since_ns=since_ns)["around"]
         return [from_json(Bypass, row) for row in rows]
 

@@ -9,7 +9,7 @@ from pytest_chaos.brokers.base import ContainerPlan, recipe_for
 from pytest_chaos.injectors.toxiproxy import ServerPlan, container_plan
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.launching import Launcher, Receive
-from pytest_chaos.keeper.node import Launch
+from pytest_chaos.keeper.surroundings import Launch
 from pytest_chaos.keeper.toxics import TOXIPROXY
 from pytest_chaos.model.plan import NodeSpec
 from pytest_chaos.runtimes.base import NodeRun

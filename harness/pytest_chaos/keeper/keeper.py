@@ -179,7 +179,8 @@ class Keeper:
         return {"offset": answer["offset"], "open": answer.get("open", []), "spans_offset": built.spans_offset()}
 
     async def _around(self, _lease: Lease, message: dict[str, Any]) -> dict[str, Any]:
-        return {"around": await self._up().around.since(int(message["since_ns"]))}
+        built = self._up()
+        return {"around": [*await built.around.since(int(message["since_ns"])), *await built.mesh.off_link()]}
 
     # -- faults -----------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from pytest_chaos.injectors.toxiproxy import ServerPlan, server_plan
 from pytest_chaos.keeper import wiring
 from pytest_chaos.keeper.clocks import NodeClocks
 from pytest_chaos.keeper.home import RunHome
-from pytest_chaos.keeper.node import Launch
 from pytest_chaos.keeper.ports import Ports
+from pytest_chaos.keeper.surroundings import Launch
 from pytest_chaos.model.plan import NodeSpec, StackSpec
 from pytest_chaos.runtimes.base import NodeRun
 

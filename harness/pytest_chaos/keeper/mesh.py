@@ -19,7 +19,7 @@ from pytest_chaos.keeper.ready import last_lines
 from pytest_chaos.keeper.watching import Watch
 from pytest_chaos.keeper.wire_link import Event, WireLink
 from pytest_chaos.model.codec import to_json
-from pytest_chaos.model.plan import LinkSpec, NodeSpec
+from pytest_chaos.model.plan import LinkSpec, NodeSpec, StackSpec
 from pytest_chaos.runtimes.base import NodeRun, Running, Runtime
 
 # No node can be called this: names begin with a letter.
@@ -124,6 +124,29 @@ class Mesh:
             self.addresses[link.name] = f"{listen_host}:{answer['port']}"
 
         await asyncio.gather(*(one(link) for link in links if link.name not in self.addresses))
+
+    async def advertise(self, spec: StackSpec) -> None:
+        """Have Kafkas that others started call their brokers by each caller's own links; one without keeps its name."""
+
+        async def one(link: LinkSpec, brokers: Mapping[str, str]) -> None:
+            found = {broker: self.addresses.get(f"{link.caller} -> {node}") for broker, node in brokers.items()}
+            told = {broker: address for broker, address in found.items() if address is not None}
+            if self._opened[link.name].get("advertise") != told:
+                self._opened[link.name]["advertise"] = told
+                await self.call("set_upstream", name=link.name, upstream=self._upstreams.get(link.name), advertise=told)
+
+        named = ((link, spec.node(link.callee).advertise) for link in spec.links)
+        await asyncio.gather(*(one(link, brokers) for link, brokers in named if brokers))
+
+    async def off_link(self) -> list[dict[str, Any]]:
+        """Give the addresses off its link that a Kafka told a caller: a row for each."""
+        told: dict[str, dict[str, int]] = (await self.call("stats"))["elsewhere"]
+        rows = []
+        for link, addresses in told.items():
+            caller, _, callee = link.partition(" -> ")
+            about = {"caller": caller, "callee": callee.partition(".")[0]}
+            rows += [{**about, "address": address, "told": count} for address, count in addresses.items()]
+        return rows
 
     async def point(self, upstreams: Mapping[str, str]) -> None:
         """Open links to where their callees listen now."""

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from pytest_chaos.errors import ChaosError, StackError
 from pytest_chaos.injectors.starts import Hold
 from pytest_chaos.keeper.holds import Holds
 from pytest_chaos.keeper.ports import free
 from pytest_chaos.keeper.ready import connects, last_lines, wait_ready
-from pytest_chaos.model.plan import NodeSpec, ReadySpec
-from pytest_chaos.runtimes.base import Exit, NodeRun, Running, Runtime
+from pytest_chaos.keeper.surroundings import Launch, Surroundings
+from pytest_chaos.model.plan import NodeSpec
+from pytest_chaos.runtimes.base import Exit, Running, Runtime
 
 State = Literal["down", "starting", "ready", "paused", "exited", "missing"]
 EventName = Literal["started", "ready", "killed", "stopped", "paused", "resumed", "exited", "wiped"]
@@ -27,35 +27,6 @@ _LEAST_START_S = 15.0
 _TAKEN = re.compile(
     r"address (is )?already in use|eaddrinuse|only one usage of each socket|errno 98|could not bind", re.IGNORECASE
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """All that one start needs. ``upstreams`` maps the links into the node to where they lead (``host:port``)."""
-
-    run: NodeRun
-    ready: ReadySpec
-    ready_port: str = ""
-    upstreams: dict[str, str] = field(default_factory=dict)
-
-
-class Surroundings(Protocol):
-    """What a node needs of its stack."""
-
-    async def launch(self, node: Node) -> Launch:
-        """Resolve the node's command, environment and ports for a start now."""
-
-    def forget_ports(self, node: Node) -> None:
-        """Let the node's next start have other ports."""
-
-    async def connect_links(self, node: Node, launch: Launch) -> None:
-        """Open the links into the node, which is ready."""
-
-    async def cut_links(self, node: Node) -> None:
-        """Close the links into the node; true when this returns."""
-
-    async def wipe_data(self, node: Node) -> None:
-        """Remove the data of the node, which does not run."""
 
 
 class Node:

@@ -15,7 +15,8 @@ from pytest_chaos.injectors.starts import Hold
 from pytest_chaos.keeper.home import RunHome
 from pytest_chaos.keeper.launching import Launcher
 from pytest_chaos.keeper.mesh import Mesh
-from pytest_chaos.keeper.node import EventName, Launch, Node
+from pytest_chaos.keeper.node import EventName, Node
+from pytest_chaos.keeper.surroundings import Launch
 from pytest_chaos.keeper.toxics import Toxics
 from pytest_chaos.model.fault import BrokerAction
 from pytest_chaos.model.history import NodeEvent
@@ -229,8 +230,10 @@ class Stack:
         if not self.mesh.addresses:
             await self.mesh.start(self._runtime, seed=spec.seed, environ=environ)
         stubs = {node.name: node for node in spec.nodes if node.kind == "stub"}
-        protocols = {node.name: recipe_for(node.broker).protocol for node in spec.nodes if node.kind == "broker"}
+        protocols = {node.name: node.protocol for node in spec.nodes}
+        protocols |= {node.name: recipe_for(node.broker).protocol for node in spec.nodes if node.kind == "broker"}
         await self.mesh.open(spec.links, stubs, protocols, listen_host=self.launcher.listen_host)
+        await self.mesh.advertise(spec)
 
     async def _bring_up(self, node: Node) -> str:
         """Start a node; give why not, or nothing. A part that cannot be had leaves its links refused: no failure."""

@@ -77,7 +77,8 @@ class Bypass:
     """Somebody reached a node around its links: ``caller`` is a node, or empty for a process outside of the stack.
 
     Known from connections (``connections`` of them at ``address``, held by ``pid``, seen between ``first_ns`` and
-    ``last_ns``), or from the ids of ``spans`` that no request on a link explains.
+    ``last_ns``), from the ids of ``spans`` that no request on a link explains, or since a Kafka told the caller so in
+    ``told`` answers: that ``address`` is where it goes.
     """
 
     caller: str
@@ -89,6 +90,7 @@ class Bypass:
     first_ns: int = 0
     last_ns: int = 0
     spans: tuple[str, ...] = ()
+    told: int = 0
 
     def __str__(self) -> str:
         """Say it in one sentence."""
@@ -97,6 +99,12 @@ class Bypass:
             return (
                 f"{who} reached {self.callee} around its link: {len(self.spans)} server spans of {self.callee} "
                 f"(such as {self.spans[0]}) answer requests that were on no link"
+            )
+        if self.told:
+            answers = f"{self.told} answer{'s' if self.told != 1 else ''}"
+            return (
+                f"{self.callee} told {who} in {answers} to reach it at {self.address}, which is not their link: what "
+                "goes there is seen by nobody, and no fault can hit it; `advertise` on the node has it name the link"
             )
         number = f"{self.connections} connection{'s' if self.connections != 1 else ''}"
         return (

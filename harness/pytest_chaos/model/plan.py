@@ -42,7 +42,8 @@ class NodeSpec:
     """One node. ``env`` values are templates: ``{callee.port}``, ``{broker}``, ``{data}``, ``{self.port}``.
 
     ``ports`` maps a port's name to the environment variable that tells its number. ``watch`` lists files and folders
-    whose change means that a kept node is stale. ``clock``: its wall clock can be stepped.
+    whose change means that a kept node is stale. ``clock``: its wall clock can be stepped. ``protocol``: what wire
+    reads on the links to a backing; ``advertise`` maps what a Kafka calls its brokers to the nodes that they are.
     """
 
     name: str
@@ -58,6 +59,8 @@ class NodeSpec:
     watch: tuple[str, ...] = ()
     instrumented: bool | None = None
     clock: bool = False
+    protocol: str = ""
+    advertise: dict[str, str] = field(default_factory=dict)
     operations: dict[str, StubOperation] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 

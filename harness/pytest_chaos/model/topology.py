@@ -12,6 +12,8 @@ from pytest_chaos.model.plan import LinkSpec, NodeSpec, ReadySpec, StackSpec, St
 from pytest_chaos.model.verdict import Checker
 
 DRIVER = "test"
+PROTOCOLS = ("", "amqp", "kafka", "resp")
+_BROKER = re.compile(r"\*|[0-9]+|\S+:[0-9]{1,5}")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
 _REFERENCE = re.compile(r"\{([a-z][a-z0-9-]*)(?:\.([a-z][a-z0-9_-]*))?\}")
 _OWN = frozenset({"data", "self"})
@@ -87,7 +89,10 @@ class Broker:
 class Backing:
     """Any other TCP dependency, by command or image.
 
-    ``port_env`` tells a command its port; an image listens on ``port``.
+    ``port_env`` tells a command its port; an image listens on ``port``. ``protocol`` (``kafka``, ``amqp``, ``resp``):
+    what its links carry, so that faults act on single calls. ``advertise``, of a Kafka, maps each broker as it calls
+    itself (its node id, the ``host:port`` that it advertises, or ``"*"`` for all others) to the node that it is here:
+    callers are told their own links to that node.
     """
 
     name: str
@@ -95,6 +100,8 @@ class Backing:
     image: str = field(default="", kw_only=True)
     port: int | None = field(default=None, kw_only=True)
     port_env: str = field(default="PORT", kw_only=True)
+    protocol: Literal["", "amqp", "kafka", "resp"] = field(default="", kw_only=True)
+    advertise: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     ready: Ready | None = field(default=None, kw_only=True)
     ready_timeout_s: float = field(default=30.0, kw_only=True)
     env: Mapping[str, str] = field(default_factory=dict, kw_only=True)
@@ -207,6 +214,26 @@ class Topology:
                     f"policies: {type(policy).__name__} is declared on {link!r}, but nothing in `calls` makes that link"
                 )
                 raise TopologyError(msg)
+        for node in self.nodes:
+            if isinstance(node, Backing):
+                self._check_protocol(node)
+
+    def _check_protocol(self, node: Backing) -> None:
+        if node.protocol not in PROTOCOLS:
+            msg = f"{node.name}: protocol={node.protocol!r}: must be one of {', '.join(PROTOCOLS[1:])}, or left out"
+            raise TopologyError(msg)
+        for broker, named in node.advertise.items():
+            if node.protocol != "kafka":
+                said = dict(node.advertise)
+                msg = f"{node.name}: advertise={said!r}: is for protocol='kafka': no other tells addresses"
+                raise TopologyError(msg)
+            if not _BROKER.fullmatch(broker):
+                msg = f"{node.name}: advertise: {broker!r}: must be a node id, a host:port that it advertises, or '*'"
+                raise TopologyError(msg)
+            if named not in self._by_name:
+                known = ", ".join(self._by_name)
+                msg = f"{node.name}: advertise[{broker!r}]={named!r}: no node is called so; there are: {known}"
+                raise TopologyError(msg)
 
 
 def port_names(node: Node) -> tuple[str, ...]:
@@ -265,6 +292,7 @@ def _node_spec(node: Node) -> NodeSpec:
         return NodeSpec(
             name=node.name, kind="backing", command=tuple(node.command), image=node.image, ports={"tcp": node.port_env},
             container_port=node.port, ready=_ready_spec(node.ready, node.ready_timeout_s), env=dict(node.env),
+            protocol=node.protocol, advertise=dict(node.advertise),
         )  # fmt: skip
     if isinstance(node, Stub):
         return NodeSpec(name=node.name, kind="stub", ports={"http": ""}, operations=dict(node.operations))

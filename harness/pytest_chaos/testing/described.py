@@ -5,6 +5,8 @@ A fault's example is built from the types of its fields. Where they do not say e
 * ``examples``: the fields of each example, beside those that name its place. A string may hold ``{link}``,
   ``{caller}``, ``{callee}`` and the words of a broker (:data:`WORDS`).
 * ``no_row``: one sentence, why no example can be shown by itself; it stands in the table instead.
+* ``seen_by``: ``"publishers"`` or ``"consumers"``, of a broker's fault that only these can see; the others it leaves
+  alone. ``brokers``: the protocols of the brokers that can play it, where not all can.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import inspect
 import re
 import textwrap
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -192,8 +194,13 @@ def examples(kind: type[Fault]) -> list[Example]:
 def protocols(fault: Fault) -> list[str]:
     """List the protocols on which a fault acts, as wire itself decides it; what is beneath requests acts on each."""
     kind: Any = type(fault)
-    of_brokers = {"AMQP", "Kafka", "Redis"} if "broker" in hints(kind) else CALLS
-    return [name for name, calls in CALLS.items() if name in of_brokers and acts_on(fault, calls)]
+    where = getattr(kind, "brokers", ("AMQP", "Kafka", "Redis")) if "broker" in hints(kind) else CALLS
+    return [name for name, calls in CALLS.items() if name in where and acts_on(fault, calls)]
+
+
+def seen_by(kind: type[Fault]) -> str:
+    """Say who alone can see a broker's fault, its publishers or its consumers; empty: both, or it is no such fault."""
+    return str(getattr(kind, "seen_by", ""))
 
 
 def acts_on(fault: Fault, calls: tuple[Facts, ...]) -> bool:
@@ -233,11 +240,8 @@ def _needed(kind: type[Any], name: str) -> bool:
 
 
 def _fields(kind: Any) -> list[Field]:
-    return [Field(name=one.name, takes=_takes(hints(kind)[one.name]), default=_default(one)) for one in _plain(kind)]
-
-
-def _plain(kind: Any) -> Iterator[dataclasses.Field[Any]]:
-    yield from (one for one in dataclasses.fields(kind) if one.init)
+    plain = [one for one in dataclasses.fields(kind) if one.init]
+    return [Field(name=one.name, takes=_takes(hints(kind)[one.name]), default=_default(one)) for one in plain]
 
 
 def _default(one: dataclasses.Field[Any]) -> str:

@@ -55,6 +55,8 @@ class Link:
         """Names of a Kafka's topics by their ids, as the link's connections have heard them."""
         self.advertised: Advertised | None = None
         """What a Kafka's brokers are called towards this link's callers, where it does not call them so itself."""
+        self.elsewhere: dict[str, int] = {}
+        """Addresses off the link that a Kafka told its callers, with how many answers did."""
         self.upstream: tuple[str, int] | None = None
         self.connections: set[Connection] = set()
         self.probes: set[int] = set()
@@ -90,6 +92,7 @@ class Link:
 
         own = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         self.advertised = None if mapping is None else Advertised(mapping, own=own)
+        self.elsewhere.clear()
 
     def refresh(self) -> None:
         """Open or close the listener, as upstream and rules demand; closing resets every connection. Raises OSError."""

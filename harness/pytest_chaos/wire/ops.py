@@ -240,6 +240,7 @@ class Ops:
             "open": len(world.open),
             "rules": len(world.table.active()),
             "opaque": {link.name: link.opaque for link in self._links.values() if link.opaque},
+            "elsewhere": {link.name: link.elsewhere for link in self._links.values() if link.elsewhere},
             "up_s": (world.now() - world.started_ns) / 1e9,
         }
 

@@ -35,10 +35,14 @@ def judged(marker, status, said, head):
 
 
 class Client:
-    """What the others share. ``facts``: what wire sees of a call, by which it is decided whether a fault claims it."""
+    """What the others share. ``facts``: what wire sees of a call, by which it is decided whether a fault claims it.
+
+    ``work_s``: how long a consumer has a message in hand before it acknowledges it.
+    """
 
     name = protocol = node = ""
     consumes = False
+    work_s = 0.0
     facts: tuple[Facts, ...] = ()
     errors: tuple[type[BaseException], ...] = (OSError,)
 

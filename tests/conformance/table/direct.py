@@ -85,6 +85,7 @@ class DirectRabbit:
 class DirectKafka:
     def __init__(self, address):
         self._address, self._loop = address, Loop()
+        self._offsets = {}
 
     def topic(self, name):
         """Make a topic, unless it is there."""
@@ -100,7 +101,7 @@ class DirectKafka:
         self._loop.run(story(), START_S)
 
     def produce(self, topic, marker):
-        """Put a record into a topic; give its offset."""
+        """Put a record into a topic."""
 
         async def story():
             import aiokafka
@@ -108,7 +109,7 @@ class DirectKafka:
             async with aiokafka.AIOKafkaProducer(bootstrap_servers=self._address) as producer:
                 return (await producer.send_and_wait(topic, marker.encode())).offset
 
-        return self._loop.run(story(), START_S)
+        self._offsets[marker] = self._loop.run(story(), START_S)
 
     def stored(self, topic, markers):
         """Count, by marker, the records of a topic."""
@@ -130,8 +131,8 @@ class DirectKafka:
         found = self._loop.run(story(), START_S)
         return {marker: found[marker] for marker in markers}
 
-    def committed(self, group, topic):
-        """Give how far a group is in a topic, 0 when it has committed nothing."""
+    def committed(self, group, topic, markers):
+        """Tell, by marker, which records a group has committed."""
 
         async def story():
             import aiokafka
@@ -141,7 +142,8 @@ class DirectKafka:
                 found = (await admin.list_consumer_group_offsets(group)).get(aiokafka.TopicPartition(topic, 0))
                 return 0 if found is None else max(0, found.offset)
 
-        return self._loop.run(story(), START_S)
+        upto = self._loop.run(story(), START_S)
+        return {marker: int(self._offsets.get(marker, upto) < upto) for marker in markers}
 
     def close(self):
         self._loop.close()
@@ -175,8 +177,11 @@ class DirectRedis:
         return {marker: found[marker] for marker in markers}
 
     def group(self, stream):
-        """Make a stream with a group."""
-        self._redis.xgroup_create(stream, "g", "0", mkstream=True)
+        """Make a stream with a group, unless it is there."""
+        import redis
+
+        with contextlib.suppress(redis.ResponseError):
+            self._redis.xgroup_create(stream, "g", "0", mkstream=True)
 
     def offer(self, stream, marker):
         """Add an entry for the group."""

@@ -18,6 +18,11 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
+    @property
+    def closed(self):
+        """Whether nothing can run here any more."""
+        return self._loop.is_closed()
+
     def run(self, story, limit_s):
         """Give what a coroutine gives, or raise what it raises; TimeoutError after so many seconds."""
         asked = asyncio.run_coroutine_threadsafe(asyncio.wait_for(story, limit_s), self._loop)
@@ -29,7 +34,7 @@ class Loop:
 
     def close(self):
         """Cancel what is left, and end; safe to call twice."""
-        if self._loop.is_closed():
+        if self.closed:
             return
 
         async def end():

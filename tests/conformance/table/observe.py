@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pytest_chaos.errors import ChaosError, FaultError
 from pytest_chaos.faults import catalogue, hints
 from pytest_chaos.model.fault import ByteFault, NodeAction, WireRule
-from pytest_chaos.testing.described import acts_on, carriers, examples, why_no_row
+from pytest_chaos.testing.described import acts_on, carriers, examples, seen_by, why_no_row
 from tests.conformance.table.stack import BROKER_NODES, CLIENTS, ENGINES, Lane
 
 REST_S = 3.0
 FIRST_TRIES = 5
 # A fault that comes by the clock (CloseAfter(ms=200)) has come by then; longer than a fetch that was under way.
 SETTLE_S = 0.35
+# A broker looks each 20 ms at what its consumers have in hand, as long as an answer of a busy machine takes.
+WORK_S = 0.5
 NOT_HIT = ", not hit"
 _numbers = itertools.count(1)
 
@@ -96,6 +98,8 @@ def _actions(example, client):
     """Give what an example compiles to where this client is; nothing where it says nothing to it."""
     if "broker" in hints(example.kind) and client.node not in BROKER_NODES:
         return ()
+    if (side := seen_by(example.kind)) and client.consumes != (side == "consumers"):
+        return ()
     try:
         fault = example.at(Lane(None, "wire", 1).place(client("", "m")))
     except FaultError:
@@ -151,7 +155,8 @@ def observe(stack, task):
 def _observe(stack, task):
     lane = stack.lane(task)
     with lane.mine, contextlib.ExitStack() as ends:
-        looks = [Look(stack, lane, client, ends) for client in task.clients]
+        handed_on = seen_by(task.example.kind) == "consumers"
+        looks = [Look(stack, lane, client, ends, handed_on=handed_on) for client in task.clients]
         try:
             fault = task.example.at(lane.place(looks[0].first))
             _each(looks, Look.warm_up)
@@ -187,10 +192,14 @@ def _rest(stack, lane, task):
 
 
 class Look:
-    """One client library at one fault."""
+    """One client library at one fault.
 
-    def __init__(self, stack, lane, kind, ends):
-        self._stack, self._kind = stack, kind
+    ``handed_on``: the fault is about what consumers have in hand, so that they work on it for a while, and the second
+    consumer works where the first one did.
+    """
+
+    def __init__(self, stack, lane, kind, ends, *, handed_on=False):
+        self._stack, self._kind, self._handed_on = stack, kind, handed_on
         self._address = lane.address(kind)
         self._ends = ends
         name = f"{os.getpid()}-{next(_numbers)}"
@@ -200,6 +209,8 @@ class Look:
 
     def _make(self, marker, shared):
         client = self._kind(self._address, marker, shared)
+        if self._handed_on:
+            client.own, client.work_s = shared, WORK_S
         client.direct = self._stack.direct.get(client.node)
         client.prepare()
         client.open()
@@ -233,7 +244,7 @@ class Look:
     def cell(self, more=""):
         """Give what was seen, with ``more`` to say behind it, and what was done by now."""
         clients = list(self._clients.values())
-        if self._kind.consumes:
+        if self._kind.consumes and not self._handed_on:
             count = {one.marker: self._stack.done(one, [one.marker])[one.marker] for one in clients}
             count.update((one.marker, 0) for one in clients if one.marker not in self._offered)
         else:

@@ -36,8 +36,8 @@ How to read a table:
   publishers the message at the broker, for consumers its acknowledgement (Kafka: the commit).
 * Every client has a time limit of 1.5 s (aiokafka as a whole: 3 s) and no retries of its own. Where a connection that
   has ended is noticed before it is used, a client makes another one and says nothing.
-* A client that is not in a table is one that the fault does not act on. "not hit": it could act there and had nothing
-  to act on, so that a test that depends on it is INCONCLUSIVE. "refused": it cannot be installed there, and says why.
+* A client that is not in a table is one that the fault does not act on. "refused": it cannot be installed there, and
+  says why.
 """
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.conformance.table import page
-from tests.conformance.table.observe import Cell, Key, tasks
+from tests.conformance.table.observe import NOT_HIT, Cell, Key, tasks
 from tests.conformance.table.stack import ROOT
 
 AGAIN = "run `make conformance`, read what it prints, and commit docs/faults.md"
@@ -35,6 +35,10 @@ def test_every_fault_has_its_rows_on_every_protocol_and_engine_that_it_claims(se
     claimed = {key for task in tasks() for key in task.names()}
     assert claimed - set(seen) == set(), AGAIN
     assert set(seen) - claimed == set(), AGAIN
+
+
+def test_no_row_is_of_a_fault_that_had_nothing_to_act_on(seen):
+    assert [key for key, cell in seen.items() if NOT_HIT in cell.open + cell.new] == []
 
 
 def of(seen, fault):

@@ -56,7 +56,7 @@ def link(wire, broker):
     port = wire.link(relay.upstream, name=LINK, protocol="kafka", advertise={"*": None})
     yield f"127.0.0.1:{port}"
     assert relay.connections == before, "a client went around the link"
-    assert wire.do("stats")["opaque"] == {}
+    assert wire.do("stats")["opaque"] == wire.do("stats")["elsewhere"] == {}
 
 
 @pytest.fixture
@@ -551,9 +551,11 @@ def test_who_is_told_what_can_be_changed_and_nonsense_is_refused(wire, broker):
             return {f"{node.host}:{node.port}" for node in client.client.cluster.brokers()}
 
     assert run(told()) == {relay.address}, "nothing is rewritten unless it is asked for"
+    assert wire.do("stats")["elsewhere"][LINK][relay.address] >= 1
     change = {"name": LINK, "upstream": relay.upstream}
     wire.do("set_upstream", **change, advertise={"1": f"localhost:{port}"})
     assert run(told()) == {f"localhost:{port}"}
+    assert wire.do("stats")["elsewhere"] == {}
     wire.do("set_upstream", **change)
     assert run(told()) == {f"localhost:{port}"}, "what is not said stays"
     for bad, said in (({"1": "x"}, "must be host:port"), ({"a": None}, "must be a node id"), ([], "must be an object")):

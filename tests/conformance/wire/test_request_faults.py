@@ -161,7 +161,7 @@ def test_headers_come_and_then_nothing_until_the_rule_is_lifted(wire, callee, ra
 def test_a_stalled_body_ends_with_the_patience_of_its_reader(wire, callee, base):
     wire.rule("stall", bytes=3)
     with pytest.raises(requests.exceptions.ConnectionError):
-        requests.get(base + "/x", timeout=0.2)
+        requests.get(base + "/x", timeout=1)
     (attempt,) = wire.attempts()
     assert (attempt["closed_by"], attempt["status"], attempt["upstream_status"]) == ("caller", 200, 200)
 

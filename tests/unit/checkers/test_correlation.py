@@ -161,3 +161,52 @@ def test_x7_a_consumer_span_has_the_creation_context_as_parent_or_link(context: 
 def test_x7_incomplete_spans_are_named_and_decide_nothing() -> None:
     found = result(mesh(), "X7")
     assert (found.outcome, "incomplete" in found.missing) == ("INCONCLUSIVE", True)
+
+
+@pytest.mark.parametrize("kind", ["DropHeader", "RewriteHeader"])
+@pytest.mark.parametrize(("at", "expected"), [("request", "INCONCLUSIVE"), ("response", "INCONCLUSIVE"), ("", "FAIL")])
+def test_x5_an_answer_behind_an_id_that_a_fault_took_away_is_not_held_against_the_service(
+    kind: str, at: str, expected: str
+) -> None:
+    builder = HistoryBuilder()
+    op = builder.op(took=100, response_headers={})
+    builder.attempt("test -> gateway", "POST /api/orders", op=op, at=1, took=90)
+    if at:
+        builder.fault(kind, "gateway -> orders", params={"name": "X-Correlation-ID", "at": at})
+    builder.attempt("gateway -> orders", "POST /api/orders", op=op, at=10, faults=("f1",) if at else ())
+    found = result(builder, "X5")
+    assert found.outcome == expected
+    assert ("the fault f1 itself" in found.missing) == bool(at)
+
+
+def test_x5_another_call_on_which_no_fault_acted_is_still_held_to_its_id() -> None:
+    builder = HistoryBuilder()
+    first, second = builder.op(response_headers={}), builder.op(at=500, response_headers={})
+    builder.fault("DropHeader", "gateway -> orders", params={"name": "x-correlation-id", "at": "request"})
+    builder.attempt("gateway -> orders", op=first, at=10, faults=("f1",))
+    builder.attempt("gateway -> orders", op=second, at=510)
+    found = result(builder, "X5")
+    assert (found.outcome, found.witness) == ("FAIL", (second.id,))
+
+
+@pytest.mark.parametrize("hit", [True, False])
+def test_x2_a_trace_that_a_fault_put_there_is_no_proof_of_the_cause(hit: bool) -> None:
+    builder = HistoryBuilder()
+    op, other = builder.op(took=400), builder.op(at=500)
+    trace = f"00-{other.trace_id}-00000000000000aa-01"
+    if hit:
+        builder.fault("RewriteHeader", "users -> orders", params={"name": "traceparent", "value": trace})
+        builder.attempt("users -> orders", "POST /api/orders", op=op, at=10, faults=("f1",))
+    builder.attempt(at=20, headers={"traceparent": trace, "x-correlation-id": op.correlation_id})
+    outcomes = [one.outcome for one in assert_laws(Correlation(), builder.build()).results if one.rule == "X2"]
+    assert ("FAIL" in outcomes) is not hit
+    assert Crosstalk().check(builder.build()).outcome == ("INCONCLUSIVE" if hit else "FAIL")
+
+
+def test_x1_an_id_made_up_behind_a_trace_that_a_fault_took_away_is_found() -> None:
+    builder = HistoryBuilder()
+    op = builder.op(took=400)
+    builder.fault("DropHeader", "users -> orders", params={"name": "traceparent"})
+    builder.attempt("users -> orders", "POST /api/orders", op=op, at=10, faults=("f1",))
+    builder.attempt(at=20, headers={"x-correlation-id": "made-up"})
+    assert result(builder, "X1").outcome == "FAIL"

@@ -58,12 +58,34 @@ def test_without_a_disturbance_nothing_is_decided(rule: str) -> None:
     assert outcome(delivered(disturbed=False), rule) == "INCONCLUSIVE"
 
 
-def test_d3_a_message_that_was_published_twice_is_disturbance_enough() -> None:
-    twice = ("m1", "m1", "m2")
-    once = delivered(("m1", "m2"), published=twice, settled=(), disturbed=False)
-    assert outcome(once, "D3") == "PASS"
-    assert outcome(once, "D1") == "INCONCLUSIVE"
-    assert outcome(delivered(("m1", "m1", "m2"), published=twice, settled=(), disturbed=False), "D3") == "FAIL"
+TWICE = ("m1", "m2", "m1", "m3")
+
+
+@pytest.mark.parametrize(
+    ("rule", "done", "settled"),
+    [
+        ("D1", ("m1", "m2"), ("m1", "m2")),
+        ("D2", ("m1", "m2", "m3", "ghost"), ("m1",)),
+        ("D3", ("m1", "m2", "m1", "m3"), ("m1",)),
+        ("D4", ("m2", "m1", "m3"), ("m1",)),
+        ("D12", ("m2", "m3"), ("m1",)),
+    ],
+)
+def test_a_message_that_was_published_twice_is_disturbance_enough(
+    rule: str, done: Sequence[str], settled: Sequence[str]
+) -> None:
+    assert outcome(delivered(published=TWICE, disturbed=False), rule) == "PASS"
+    assert outcome(delivered(done, published=TWICE, settled=settled, disturbed=False), rule) == "FAIL"
+    assert outcome(delivered(published=TWICE, disturbed=False), "D9") == "INCONCLUSIVE"
+
+
+def test_one_message_in_two_channels_and_messages_without_a_name_are_no_duplicates() -> None:
+    everywhere = Delivery("bus", effects="mailgate")
+    builder = delivered(disturbed=False)
+    builder.message(marker="m1", at=60, channel="copies")
+    for at in (70, 80):
+        builder.message(marker="", at=at, channel="events")
+    assert outcome(builder, "D2", everywhere) == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize("rule", ["D1", "D2", "D3", "D9", "D12"])

@@ -108,3 +108,56 @@ def test_a_key_made_anew_for_a_request_that_a_fault_delivered_again_is_no_unsafe
         builder.attempt("users -> orders", "POST /api/orders", op=op, at=10 + 100 * number, took=60, **fault)
         builder.attempt(LINK, op=op, at=20 + 100 * number, key=f"k{number}", error="reset", upstream=201)
     assert outcomes(SafeResend(), builder)["R5"] == expected
+
+
+def asked_twice(keys: str, *, took: float = 60, replayed: bool = True, second: float = 25) -> HistoryBuilder:
+    """Build an order that is asked for twice, and the payments for it in time order, each reset, with these keys."""
+    builder = HistoryBuilder()
+    op = builder.op(took=300)
+    builder.fault("DeliverTwice", "users -> orders")
+    builder.attempt("users -> orders", "POST /api/orders", op=op, at=10, took=took)
+    fault = {"replayed": True, "faults": ("f1",)} if replayed else {}
+    builder.attempt("users -> orders", "POST /api/orders", op=op, at=second, took=took, **fault)
+    for number, key in enumerate(keys):
+        builder.attempt(LINK, op=op, at=20 + 10 * number, took=2, key=key, error="reset", upstream=201)
+    return builder
+
+
+# The second request comes at 25, while the first is worked on: payments at 20, 30, 40, 50 are two times two.
+@pytest.mark.parametrize("checker", [SafeResend(), Retry(LINK, max_attempts=2)])
+def test_what_two_deliveries_at_once_send_is_not_paired(checker: Checker) -> None:
+    assert "FAIL" not in outcomes(checker, asked_twice("abab")).values()
+    verdict = assert_laws(checker, asked_twice("abab").build())
+    found = verdict.of("R5")
+    assert found is not None
+    assert found.outcome == "INCONCLUSIVE"
+    assert "to orders again while the first one was worked on" in found.missing
+
+
+@pytest.mark.parametrize("checker", [SafeResend(), Retry(LINK, max_attempts=2)])
+def test_another_key_before_the_second_delivery_came_or_without_one_is_found(checker: Checker) -> None:
+    assert outcomes(checker, asked_twice("ab", second=55))["R5"] == "FAIL"
+    assert outcomes(checker, asked_twice("abab", replayed=False))["R5"] == "FAIL"
+
+
+@pytest.mark.parametrize(("keys", "expected"), [("abcd", "FAIL"), ("aabb", "PASS"), ("aabc", "FAIL"), ("ab", "FAIL")])
+def test_each_of_two_deliveries_one_after_the_other_is_held_to_one_key(keys: str, expected: str) -> None:
+    builder = asked_twice(keys, took=22, second=36)  # the first is answered at 32
+    assert outcomes(SafeResend(), builder)["R5"] == expected
+
+
+def test_a_second_delivery_two_services_before_is_not_paired_either() -> None:
+    def built(*, replayed: bool) -> HistoryBuilder:
+        builder = HistoryBuilder()
+        op = builder.op(took=300)
+        for number in range(2):
+            at, fault = 10 + 100 * number, {"replayed": replayed, "faults": ("f1",)} if number else {}
+            builder.attempt("users -> orders", "POST /api/orders", op=op, at=at, took=60, **fault)
+            builder.attempt(LINK, op=op, at=at + 5, took=40, key="same", error="reset", upstream=201)
+            builder.attempt("payments -> bank", op=op, at=at + 10, took=5, key=f"k{number}", error="reset")
+        builder.fault("DeliverTwice", "users -> orders")
+        return builder
+
+    assert outcomes(SafeResend(), built(replayed=False))["R5"] == "FAIL"
+    assert outcomes(SafeResend(), built(replayed=True))["R5"] != "FAIL"
+    assert outcomes(Retry("payments -> bank"), built(replayed=True))["R9"] != "FAIL"

@@ -8,7 +8,8 @@ import pytest
 
 from pytest_chaos.errors import TopologyError
 from pytest_chaos.model.plan import StubOperation
-from pytest_chaos.model.topology import Backing, Broker, Http, Service, Stub, Topology
+from pytest_chaos.model.topology import PROTOCOLS, Backing, Broker, Http, Service, Stub, Topology
+from pytest_chaos.wire.framed import readers
 
 
 def _service(name: str, **more: Any) -> Service:
@@ -28,6 +29,17 @@ def _shop(**more: Any) -> Topology:
         Broker("events", "kafka"),
         **more,
     )
+
+
+def _kafka(**more: Any) -> Backing:
+    return Backing("events", **{"command": ["run"], "protocol": "kafka", "advertise": {"*": "events"}, **more})
+
+
+def test_a_backing_may_say_what_wire_reads_and_what_its_brokers_are_called() -> None:
+    node = Topology(_kafka(advertise={"1": "events", "kafka-1:9092": "events", "*": "events"})).spec().node("events")
+    assert node.protocol == "kafka"
+    assert node.advertise == {"1": "events", "kafka-1:9092": "events", "*": "events"}
+    assert sorted(PROTOCOLS) == sorted(["", *readers.PROTOCOLS])
 
 
 def test_links_follow_from_calls_and_uses_and_the_driver_reaches_every_port() -> None:
@@ -56,6 +68,10 @@ def test_toxiproxy_is_put_on_the_named_links_alone() -> None:
         (lambda: Topology(_service("test")), "node name 'test'"),
         (lambda: Topology(Service("a", ports={"http": "PORT"})), "a: give it a command"),
         (lambda: Topology(Backing("db")), "db: give it a command"),
+        (lambda: Topology(_kafka(protocol="http")), "events: protocol='http': must be one of amqp, kafka, resp"),
+        (lambda: Topology(_kafka(protocol="amqp")), "events: advertise={'\\*': 'events'}: is for protocol='kafka'"),
+        (lambda: Topology(_kafka(advertise={"one": "events"})), "events: advertise: 'one': must be a node id"),
+        (lambda: Topology(_kafka(advertise={"1": "other"})), r"events: advertise\['1'\]='other': no node is called so"),
         (lambda: _shop(toxiproxy=["orders -> nowhere"]), "toxiproxy='orders -> nowhere'"),
         (lambda: Topology(_service("a", policies={"b": [_Policy()]}), _service("b")), "declared on 'a -> b'"),
         (lambda: _shop().link("orders -> nowhere"), "no link is called 'orders -> nowhere'"),

@@ -115,6 +115,10 @@ def test_protocols_are_those_on_which_wire_would_hit() -> None:
     assert on("WrongLength") == ["HTTP/1.1", "HTTP/2"]
     assert on("ConfirmLost") == ["AMQP", "Kafka", "Redis"]
     assert on("Refuse") == list(described.CALLS)
+    assert on("Redeliver") == ["AMQP", "Kafka", "Redis"]
+    assert on("Unroutable") == ["AMQP"]
+    assert on("ForceRebalance") == ["Kafka"]
+    assert on("BrokerFull") == ["AMQP", "Redis"]
 
 
 def test_the_list_names_every_fault_once_in_lines_of_80_columns() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.wire.framed.reader import BadFrame
-from pytest_chaos.wire.kafka.addresses import Advertised
+from pytest_chaos.wire.kafka.addresses import Advertised, Elsewhere
 from pytest_chaos.wire.kafka.api import error_name
 from pytest_chaos.wire.kafka.cutter import COLLECTED
 from pytest_chaos.wire.kafka.reader import KafkaReader
@@ -414,6 +414,47 @@ def test_only_named_brokers_are_rewritten_and_their_address_wins_over_their_id()
             assert frame.raw == answered
         else:
             assert written in frame.raw
+
+
+OTHER_PORT = ("127.0.0.1", 9)
+
+
+@pytest.mark.parametrize("name", ADVERTISING)
+@pytest.mark.parametrize(
+    ("own", "mapping", "counted"),
+    [
+        (OTHER_PORT, None, True),
+        (OTHER_PORT, {"2": None}, True),
+        (OTHER_PORT, {"1": None}, False),
+        (OTHER_PORT, {"*": "another-link:7"}, False),
+        ((HOST, int(PORT)), None, False),
+        (("10.0.0.1", int(PORT)), None, True),
+    ],
+    ids=["its own", "another broker's is rewritten", "rewritten", "to another link", "the link's", "a port alike"],
+)
+def test_an_address_that_leads_off_the_link_is_counted(name, own, mapping, counted):
+    advertised = None if mapping is None else Advertised(mapping, own="{}:{}".format(*own))
+    counts = {}
+    elsewhere = Elsewhere(counts, own=own, advertised=advertised)
+    for _ in range(2):
+        reader = KafkaReader(advertised=advertised, elsewhere=elsewhere)
+        asked, answered = EXCHANGES[name]
+        only(reader, asked)
+        reader.from_callee(answered)
+    assert counts == ({CAPTURED["advertised"]: 2} if counted else {})
+
+
+def test_a_name_with_the_links_port_is_taken_for_the_link():
+    counts = {}
+    advertised = Advertised({"1": "localhost:7"}, own="127.0.0.1:7")
+    asked, answered = EXCHANGES["Metadata 0"]
+    rewriting = KafkaReader(advertised=advertised)
+    only(rewriting, asked)
+    (frame,) = rewriting.from_callee(answered)
+    reader = KafkaReader(elsewhere=Elsewhere(counts, own=("127.0.0.1", 7), advertised=None))
+    only(reader, asked)
+    only(reader, frame.raw, "callee")
+    assert counts == {}
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,13 @@ def test_a_slow_close_delays_the_end_alone():
     assert one.touched == [(10, 0)]
 
 
+def test_a_slow_close_delays_a_reset_too():
+    one = Direction(("slow_close", {"delay": 70}))
+    one.push(0, "data", b"a").push(10, "rst").until(100)
+    assert one.out == [(0, "data", b"a"), (80, "rst", b"")]
+    assert one.touched == [(10, 0)]
+
+
 def test_a_timeout_drops_and_closes_once_no_matter_how_much_is_said():
     one = Direction(("timeout", {"timeout": 100}))
     for at in range(0, 200, 30):

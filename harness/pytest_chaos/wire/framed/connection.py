@@ -122,7 +122,7 @@ class Framed(Handler):
         if not part:
             passage = self._passage(way, frame, lane, playing, plan)
         if passage is not None:
-            self._note(passage, frame, now)
+            passage.note(frame, now)
         if frame.more:
             way.current[lane] = passage
         elif part:
@@ -212,20 +212,6 @@ class Framed(Handler):
 
     def _calls(self) -> list[FramedCall]:
         return [self._full(key) for key in list(self._open)]
-
-    @staticmethod
-    def _note(passage: Passage, frame: Frame, now: int) -> None:
-        """Record what a part tells as it comes."""
-        begins = passage.begins
-        if begins is not None and not begins.ended:
-            begins.record.request_bytes += len(frame.raw)
-            begins.record.body_hash = frame.body_hash or begins.record.body_hash
-            if not frame.more:
-                begins.record.sent_ns = now
-        if frame.error:
-            for call in passage.ends:
-                if not call.ended:
-                    call.record.response_headers = {"error": frame.error}
 
     def _passed(self, passage: Passage, raw: bytes, last: bool) -> None:  # noqa: FBT001 - called by position
         """Record that a part was handed on."""

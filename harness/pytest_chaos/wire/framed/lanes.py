@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_chaos.wire.ends import End
+from pytest_chaos.wire.framed.reader import Frame
 
 if TYPE_CHECKING:
     from pytest_chaos.wire.framed.call import FramedCall
@@ -34,6 +35,19 @@ class Passage:
     """What follows its last part, and keeps back what is behind it: of a call that nothing answers, at a point."""
     room: int | None = None
     """With ``cut``: bytes of it that pass before."""
+
+    def note(self, frame: Frame, now: int) -> None:
+        """Record what a part of it tells as it comes."""
+        begins = self.begins
+        if begins is not None and not begins.ended:
+            begins.record.request_bytes += len(frame.raw)
+            begins.record.body_hash = frame.body_hash or begins.record.body_hash
+            if not frame.more:
+                begins.record.sent_ns = now
+        if frame.error:
+            for call in self.ends:
+                if not call.ended:
+                    call.record.response_headers = {"error": frame.error}
 
 
 Part = tuple[Passage | None, bytes, bool]

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pytest_chaos.wire.acts import How
-from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Body, Head, build, edited, parse_response, reframed
+from pytest_chaos.wire.http1.answer import AnswerReader
+from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Body, Head, build, edited, reframed
 from pytest_chaos.wire.http1.request import Http1Request
 from pytest_chaos.wire.kinds import BODY_LIMIT
 from pytest_chaos.wire.record import RESPONSE_HEADERS, Record, named
@@ -26,33 +27,36 @@ class Http1Exchange(Http1Request):
     def __init__(self, http: Http1, head: Head, raw: bytes, body: Body, record: Record, plan: Plan) -> None:
         super().__init__(http, head, raw, body, record, plan)
         self.left_ns: int | None = None
-        self._answer_head = self._beyond = b""
-        self._answer_body: Body | None = None
+        self._beyond = b""
+        self._reader = AnswerReader(head)
         self._held = bytearray()
         self._held_head = 0
         self._delivering = not plan.response
 
     def response(self, data: bytes) -> None:
         """Take bytes of the callee's answer."""
-        if self._answer_body is None and not self._answer_head and self._whole(data):
+        if self._reader.take_whole(data):
+            self._begun()
             self._pass(data)
             if not self.ended:
                 self._answer_done()
             return
         parts: list[bytes] = []
         try:
-            rest = self._read(data, parts)
+            rest = self._reader.read(data, parts, self._connection.caller.write)
         except BadMessage:
+            self._begun()
             self._pass(b"".join(parts))
-            unread, self._answer_head = self._answer_head, b""
             self.end(error="truncated", closed_by="callee")
-            self._http.give_up_reading(from_callee=unread)
+            self._http.give_up_reading(from_callee=self._reader.unread())
             return
+        self._begun()
         if rest is None:
+            self._switch(self._reader.unread())
             return
         if parts:
             self._pass(b"".join(parts))
-        if self._answered_whole() and not self.ended:
+        if self._reader.done and not self.ended:
             self._answer_done()
             if rest:
                 self._behind(rest)
@@ -65,65 +69,20 @@ class Http1Exchange(Http1Request):
             self._beyond += rest
             self._last = len(self._beyond) > HEAD_LIMIT
 
-    def _whole(self, data: bytes) -> bool:
-        """Take an answer that is all there in one piece, as most are; False: it is not, and nothing is taken."""
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
-            return False
-        try:
-            head = parse_response(data[:end])
-            body = head.body(request=self._head)
-        except BadMessage:
-            return False
-        if head.status < 200 or not body.all_in(len(data) - end):
-            return False
-        self._begun(head, body, end)
-        return True
+    def _begun(self) -> None:
+        """Record the answer's head, once it is here."""
+        head = self._reader.head
+        if head is not None and self.record.upstream_status is None:
+            self._held_head = self._reader.head_size
+            self.record.upstream_status = head.status
+            self.record.response_headers = head.answered
 
-    def _begun(self, head: Head, body: Body, size: int) -> None:
-        """The answer's head is here, so many bytes of it."""
-        self._answer_body = body
-        self._held_head = size
-        self.record.upstream_status = head.status
-        self.record.response_headers = head.answered
-
-    def _read(self, data: bytes, parts: list[bytes]) -> bytes | None:
-        """Sort bytes into the answer's ``parts``; give what lies behind its end, None after a switch."""
-        while data and not self._answered_whole():
-            if self._answer_body is not None:
-                self._answer_head = data  # is passed on unread, should it be no body
-                size, _ = self._answer_body.feed(data)
-                self._answer_head = b""
-                parts.append(data[:size])
-                data = data[size:]
-                continue
-            self._answer_head += data
-            end = self._answer_head.find(b"\r\n\r\n") + 4
-            if end < 4:
-                if len(self._answer_head) > HEAD_LIMIT:
-                    raise BadMessage
-                return b""
-            raw, data = self._answer_head[:end], self._answer_head[end:]
-            head = parse_response(raw)
-            self._answer_head = b""
-            if head.switches:
-                self._switch(raw, data)
-                return None
-            if head.status < 200:
-                self._connection.caller.write(raw)
-                continue
-            self._begun(head, head.body(request=self._head), len(raw))
-            parts.append(raw)
-        return data
-
-    def _switch(self, raw: bytes, rest: bytes) -> None:
+    def _switch(self, unread: bytes) -> None:
+        size = self._reader.head_size
         self.record.upstream_status = 101
-        self._give(raw)
+        self._give(unread[:size])
         self.end()
-        self._http.give_up_reading(from_callee=rest)
-
-    def _answered_whole(self) -> bool:
-        return self._answer_body is not None and self._answer_body.done
+        self._http.give_up_reading(from_callee=unread[size:])
 
     def _pass(self, data: bytes) -> None:
         if self._delivering:
@@ -162,7 +121,7 @@ class Http1Exchange(Http1Request):
 
     def request_over(self) -> None:
         """End an exchange that was answered early."""
-        if self._last and self._answered_whole():
+        if self._last and self._reader.done:
             self._finish()
 
     def edit(self, step: Step, *, request: bool) -> None:
@@ -180,7 +139,7 @@ class Http1Exchange(Http1Request):
 
     def reframe(self, *, size: int | None, by: int) -> bool:
         """Give the held answer another length; the connection lives only where that is the right one."""
-        body, head = self._answer_body, bytes(self._held[: self._held_head])
+        body, head = self._reader.body, bytes(self._held[: self._held_head])
         content = bytes(self._held[self._held_head :])
         if body is None or not content:
             return False
@@ -204,7 +163,7 @@ class Http1Exchange(Http1Request):
             self._give(held)
         if self._connection.callee is not None:
             self._connection.callee.resume("held")
-        if self._answered_whole():
+        if self._reader.done:
             self._finish()
 
     def deliver_part(self, size: int, *, begin: bool) -> bool:
@@ -220,10 +179,10 @@ class Http1Exchange(Http1Request):
         self.record.status = answer.status
         self.record.response_headers = named(answer.headers, RESPONSE_HEADERS)
         self._last = self._last or not self._head.keep_alive
-        if self._answer_body is not None and self._answer_body.until_close:
+        if self._reader.body is not None and self._reader.body.until_close:
             self._last = True
         self._give(build(answer, request=self._head))
-        self._answer_body = Body()
+        self._reader.body = Body()
         self._finish()
 
     def cut(self, how: How, *, error: str, by: str = "wire") -> None:
@@ -239,12 +198,12 @@ class Http1Exchange(Http1Request):
     @property
     def over(self) -> bool:
         """Whether the caller has the whole answer though its request is not complete: it need not be any more."""
-        return not self.body.done and self._delivering and self._answered_whole()
+        return not self.body.done and self._delivering and self._reader.done
 
     def callee_ended(self, *, reset: bool) -> None:
         """The callee has sent FIN, or its end is gone: the answer's end, or an answer that will never be whole."""
-        if self._answer_body is not None and self._answer_body.until_close and not self._answer_body.done and not reset:
-            self._answer_body.done = True
+        if self._reader.body is not None and self._reader.body.until_close and not self._reader.body.done and not reset:
+            self._reader.body.done = True
             self._last = True
             self._answer_done()
             return
@@ -256,12 +215,12 @@ class Http1Exchange(Http1Request):
             else:
                 self._connection.caller.write_eof()
             return
-        if not self.forwarded or self._own_answer or self._answered_whole():
+        if not self.forwarded or self._own_answer or self._reader.done:
             self._last = True  # what is held, or made by wire itself, is given first
             return
         if self._held and not self.ended:
             self.deliver()
-        error = "reset" if reset else "eof" if self._answer_body is None else "truncated"
+        error = "reset" if reset else "eof" if self._reader.body is None else "truncated"
         self.end(error=error, closed_by="callee" if self.left_ns is None else "caller", at_ns=self.left_ns)
         if reset:
             self._connection.reset_both()

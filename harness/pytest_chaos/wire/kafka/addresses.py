@@ -3,6 +3,7 @@
 A Kafka that we start has a listener for each link and advertises the link by itself. One that others started tells
 every client where it really is; these functions put the links' addresses there instead: in the answers to Metadata,
 FindCoordinator and DescribeCluster, and where Produce, Fetch and the share group's requests name new leaders (KIP-951).
+An address that is none of the link's nevertheless is where its clients leave the link: such are counted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from pytest_chaos.wire.kafka.api import Shape
 from pytest_chaos.wire.kafka.layout import Short, walk
 
 ANY = "*"
+NAMING = frozenset({"Metadata", "FindCoordinator", "DescribeCluster"})
+"""The requests by which clients learn where the brokers are; other answers name what these have named."""
+_MOST = 64
 _PORTS = range(1, 65536)
 
 
@@ -28,6 +32,11 @@ class Advertised:
             msg = f"advertise={mapping!r:.80}: must be an object of brokers to addresses, or null"
             raise ChaosError(msg)
         self._mapping = {_key(key): _address(key, own if value is None else value) for key, value in mapping.items()}
+
+    @property
+    def told(self) -> frozenset[tuple[str, int]]:
+        """The addresses that clients are told in place of the brokers' own."""
+        return frozenset(self._mapping.values())
 
     def rewrite(self, shape: Shape, answer: bytes, at: int) -> bytes:
         """Give the answer (size prefix and header included; its body begins at ``at``) with the addresses replaced.
@@ -75,6 +84,44 @@ class Advertised:
             return None
         mapping = self._mapping
         return mapping.get(f"{host}:{port}") or mapping.get(str(node)) or mapping.get(ANY)
+
+
+class Elsewhere:
+    """Counts the addresses that a link's clients are told and that lead off it.
+
+    ``counts``: the link's, by address. ``own`` is the link's own address; what it is told to advertise leads to links
+    as well. A name with the link's port is taken for the link: names are the resolver's business.
+    """
+
+    def __init__(self, counts: dict[str, int], *, own: tuple[str, int], advertised: Advertised | None) -> None:
+        self._counts = counts
+        self._own = own
+        self._links = {own} | (frozenset[tuple[str, int]]() if advertised is None else advertised.told)
+
+    def read(self, shape: Shape, answer: bytes, at: int) -> None:
+        """Take an answer as the client gets it; what it names beyond its end is not seen."""
+        if shape.name not in NAMING or not shape.addresses:
+            return
+        host = ""
+        found: set[str] = set()
+        try:
+            for letter, _, _, value in walk(shape.addresses, answer, at, flexible=shape.flexible):
+                if letter == "H":
+                    host = value
+                elif letter == "P" and value in _PORTS and not self._leads_here(host, value):
+                    found.add(f"{host}:{value}")
+        except Short:
+            pass
+        for address in found:
+            if address in self._counts or len(self._counts) < _MOST:
+                self._counts[address] = self._counts.get(address, 0) + 1
+
+    def _leads_here(self, host: str, port: int) -> bool:
+        return (host, port) in self._links or (port == self._own[1] and not _numeric(host))
+
+
+def _numeric(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _encoded(host: str, port: int, *, flexible: bool) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_chaos.wire.framed.reader import NO_HEADERS, BadFrame, Call, Frame, Side
-from pytest_chaos.wire.kafka.addresses import Advertised
+from pytest_chaos.wire.kafka.addresses import Advertised, Elsewhere
 from pytest_chaos.wire.kafka.api import PRODUCE, SASL_HANDSHAKE, Shape, error_name, shape
 from pytest_chaos.wire.kafka.cutter import Cut, Cutter, hash_of
 from pytest_chaos.wire.kafka.familiar import Familiar, Produces
@@ -44,16 +44,23 @@ class KafkaReader:
     ``topics``: the names of topics by their ids, as far as Metadata answers told them; readers of one broker's
     connections may share it, since newer requests name topics by id and the Metadata came on another connection.
     ``advertised``: what brokers are called towards these clients; the answers that name them are the only frames whose
-    bytes are changed.
+    bytes are changed. ``elsewhere`` counts the addresses that lead off the link all the same.
     """
 
     name = "kafka"
     in_order = True
 
-    def __init__(self, *, topics: dict[bytes, str] | None = None, advertised: Advertised | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        topics: dict[bytes, str] | None = None,
+        advertised: Advertised | None = None,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self.split_acks = False
         self._topics = {} if topics is None else topics
         self._advertised = advertised
+        self._elsewhere = elsewhere
         self._asked: deque[_Asked] = deque()
         self._calls = 0
         self._raw_next = False
@@ -64,7 +71,8 @@ class KafkaReader:
     @classmethod
     def of_link(cls, link: Link) -> KafkaReader:
         """Give the reader of a new connection of a link, with what the link is told to advertise."""
-        return cls(topics=link.topics, advertised=link.advertised)
+        elsewhere = Elsewhere(link.elsewhere, own=(link.host, link.port), advertised=link.advertised)
+        return cls(topics=link.topics, advertised=link.advertised, elsewhere=elsewhere)
 
     def from_caller(self, data: bytes) -> list[Frame]:
         """Take the caller's bytes; give the frames that are complete. Raises BadFrame; :meth:`unread` has the rest."""
@@ -155,6 +163,8 @@ class KafkaReader:
                 self._learn(about, raw, at)
             if self._advertised is not None:
                 raw = self._advertised.rewrite(about, raw, at)
+            if self._elsewhere is not None:
+                self._elsewhere.read(about, raw, at)
         return Cut(Frame(raw=raw, answers=(asked.call,), error=error, more=not whole))
 
     def _error(self, about: Shape, raw: bytes, at: int) -> str:

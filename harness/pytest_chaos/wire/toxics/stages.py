@@ -52,12 +52,12 @@ class Bandwidth(Stage):
 
 
 class SlowClose(Stage):
-    """The end of the stream comes late."""
+    """The end of the stream comes late, whichever way it ends: some callees (RabbitMQ) answer a close with RST."""
 
     def take(self, item: Item) -> None:
-        """Hold a FIN."""
+        """Hold a FIN or RST."""
         at_ns, what, data = item
-        if what in ("eof", "end"):
+        if what in ("eof", "end", "rst"):
             self.touch(at_ns, 0)
             at_ns += self.params["delay"] * _MS
         self.put(at_ns, what, data)
