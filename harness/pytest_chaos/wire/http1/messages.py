@@ -104,13 +104,15 @@ _KEYS = _Keys()
 class Head:
     """A message's head; ``fields`` are its headers with lower-case names, repeats joined with a comma."""
 
-    __slots__ = ("_answered", "fields", "keep_alive", "method", "status", "target")
+    __slots__ = ("_answered", "fields", "keep_alive", "length", "method", "status", "target")
 
     def __init__(self) -> None:
         self.method = self.target = ""
         self.status = 0
         self.keep_alive = True
         self.fields: dict[str, str] = {}
+        self.length: int | None = None
+        """Of an answer: the bytes of its body, where the head says so plainly (and the request was no HEAD)."""
         self._answered: dict[str, str] | None = None
 
     @property
@@ -184,6 +186,10 @@ def parse_response(raw: bytes) -> Head:
     parser = httptools.HttpResponseParser(head)
     _feed(parser, raw)
     head.status = parser.get_status_code()
+    length = head.fields.get("content-length", "")
+    plain = head.status >= _OK and head.status not in (_NO_CONTENT, _NOT_MODIFIED)
+    if plain and "transfer-encoding" not in head.fields and length.isdecimal():
+        head.length = int(length)
     return head
 
 
