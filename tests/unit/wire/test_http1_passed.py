@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_chaos.wire.connection import Connection
-from pytest_chaos.wire.ends import End
-from pytest_chaos.wire.spool import Spool
-from pytest_chaos.wire.world import World
+from tests.unit.wire.two_ways import TIMES, play, same_both_ways
 
 POST = (
     b"POST /pay/7?x=1 HTTP/1.1\r\nHost: a\r\nX-Correlation-ID: c-1\r\nContent-Type: application/json\r\n"
@@ -43,8 +37,6 @@ ANSWERS = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
     b"no HTTP at all\r\n\r\n",
 )
-_TIMES = ("connected_ns", "started_ns", "sent_ns", "forwarded_ns", "answered_ns", "ended_ns")
-
 requests, answers = st.sampled_from(REQUESTS), st.sampled_from(ANSWERS)
 said = st.one_of(
     st.tuples(st.just("caller"), st.one_of(requests, requests.map(lambda one: one + POST))),
@@ -59,74 +51,6 @@ talks = st.lists(st.tuples(said, cuts), max_size=8).map(
 )
 
 
-class Wired:
-    """What an end is given, in place of a socket."""
-
-    def __init__(self):
-        self.did = []
-
-    def write(self, data):
-        self.did.append(data)
-
-    def __getattr__(self, name):
-        if name == "is_closing":
-            return lambda: bool({"close", "abort"} & set(self.did))
-        if name == "get_extra_info":
-            return lambda _: None
-        return lambda *_: self.did.append(name)
-
-    def given(self):
-        told = []
-        for one in self.did:
-            if isinstance(one, bytes) and told and isinstance(told[-1], bytes):
-                told[-1] += one
-            else:
-                told.append(one)
-        return told
-
-
-def play(path, talk):
-    """Play a talk; give the records left open, what the two ends were given, and the rows of the spool."""
-
-    async def main():
-        world = World(seed=1, spool=Spool(path))
-        link = SimpleNamespace(
-            name="a -> b", stub=None, handle=None, identify={"POST /pay/*": "json:/id"}, connections=set()
-        )
-        connection = Connection(world, link, None)
-        ends = {"caller": connection.caller, "callee": connection.callee}
-        for end in ends.values():
-            end.connection_made(Wired())
-        for who, data in talk:
-            name, _, what = who.partition(" ")
-            end = ends[name]
-            if end.gone or end.transport.is_closing() or (end.got_eof and not what):
-                continue
-            if not what:
-                end.data_received(data)
-            elif what == "eof":
-                end.eof_received()
-            else:
-                end.connection_lost(ConnectionResetError())
-            await asyncio.sleep(0)
-        open_ = [record.as_json() for record in world.open.values()]
-        world.spool.close()
-        return open_, {name: end.transport.given() for name, end in ends.items()}
-
-    open_, given_ = asyncio.run(main())
-    rows = [json.loads(line) for line in path.read_bytes().splitlines()]
-    path.unlink()
-    for row in (*rows, *open_):
-        row["times"] = {name: row.pop(name) for name in _TIMES if name in row}
-    return open_, given_, rows
-
-
-def timeless(played):
-    """Leave of the times which there are."""
-    open_, given_, rows = played
-    return [{**row, "times": sorted(row["times"])} for row in open_ + rows], given_
-
-
 @given(talks)
 def test_the_short_way_and_the_long_way_are_told_apart_by_nothing(tmp_path_factory, talk):
     same_both_ways(tmp_path_factory.mktemp("spool") / "s", talk)
@@ -139,21 +63,12 @@ def test_the_ways_are_the_same_for_every_answer_to_every_request(tmp_path, reque
         same_both_ways(tmp_path / "s", [("caller", request_), ("callee", answer), ("caller", POST), (last, b"")])
 
 
-def same_both_ways(path, talk):
-    short = timeless(play(path, talk))
-    fast, End.takes_at_once = End.takes_at_once, property(lambda _: False)
-    try:
-        assert short == timeless(play(path, talk))
-    finally:
-        End.takes_at_once = fast
-
-
 def test_the_usual_request_is_recorded_whole(tmp_path):
     open_, given_, rows = play(tmp_path / "s", [("caller", POST), ("callee", FINE)] * 2)
     assert (open_, given_) == ([], {"caller": [FINE * 2], "callee": [POST * 2]})
     assert [row["reused"] for row in rows] == [False, True]
     times = rows[1].pop("times")
-    assert tuple(times) == _TIMES
+    assert tuple(times) == TIMES
     assert list(times.values()) == sorted(times.values())
     assert rows[1] == {
         "k": "a",

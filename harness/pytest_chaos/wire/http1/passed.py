@@ -9,7 +9,7 @@ from pytest_chaos.wire.ends import End
 from pytest_chaos.wire.http1.exchange import Http1Exchange
 from pytest_chaos.wire.http1.messages import BadMessage, Body, Head, parse_response
 from pytest_chaos.wire.record import Record
-from pytest_chaos.wire.request_body import RequestBody
+from pytest_chaos.wire.request_body import whole_body
 from pytest_chaos.wire.table import NOTHING
 from pytest_chaos.wire.world import World
 
@@ -30,10 +30,7 @@ class Passed:
         record, head = self.record, self._head
         record.forwarded_ns = at_ns
         record.request_bytes = size
-        body = RequestBody(record, identify, keep=False)
-        if content:
-            body.take(content)
-        body.done(at_ns, path=head.target, headers=head.fields)
+        whole_body(record, identify, content, at_ns, path=head.target, headers=head.fields)
 
     def answer(self, world: World, caller: End, data: bytes) -> bool:
         """Give the caller an answer that is all there; False: it is not, and nothing is taken."""
