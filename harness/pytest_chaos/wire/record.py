@@ -35,13 +35,12 @@ class Record:
 
     __slots__ = (*_ALWAYS, *_SOME, *_TEXTS, *_COUNTS, *_FLAGS, *_TIMES, "ended_ns", *_STATUSES)
 
-    def __init__(
+    def __init__(  # by position, since one is made for each request: names cost a dict
         self,
-        *,
         attempt: str,
         link: str,
         connection: str,
-        reused: bool,
+        reused: bool,  # noqa: FBT001
         protocol: str,
         connected_ns: int,
         started_ns: int,
@@ -129,7 +128,21 @@ def _outcome(*numbers: int | None) -> str:
     return "".join([f',"{name}":{number}' for name, number, nothing in told if number != nothing])
 
 
+class Told(dict[str, str]):
+    """Headers that come again and again and do not change: how a line says them is worked out once."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers)
+        self.json = _written(headers)
+
+
 def _object(headers: Mapping[str, str]) -> str:
+    return headers.json if type(headers) is Told else _written(headers)
+
+
+def _written(headers: Mapping[str, str]) -> str:
     return "{" + ",".join([f"{_quoted(name)}:{_quote(value)}" for name, value in headers.items()]) + "}"
 
 

@@ -48,15 +48,7 @@ class World:
         self, *, link: str, connection: str, reused: bool, protocol: str, connected_ns: int, started_ns: int
     ) -> Record:
         """Begin an attempt; it is open until :meth:`end`."""
-        record = Record(
-            attempt=f"a{next(self._attempts)}",
-            link=link,
-            connection=connection,
-            reused=reused,
-            protocol=protocol,
-            connected_ns=connected_ns,
-            started_ns=started_ns,
-        )
+        record = Record(f"a{next(self._attempts)}", link, connection, reused, protocol, connected_ns, started_ns)
         self.open[record.id] = record
         return record
 

@@ -8,7 +8,7 @@ import re
 
 import httptools
 
-from pytest_chaos.wire.record import RESPONSE_HEADERS
+from pytest_chaos.wire.record import RESPONSE_HEADERS, Told
 from pytest_chaos.wire.stub import Answer
 
 HEAD_LIMIT = 64 * 1024
@@ -119,7 +119,7 @@ class Head:
     def answered(self) -> dict[str, str]:
         """Of an answer's headers, those that are recorded; not to be changed."""
         if self._answered is None:
-            self._answered = {name: value for name, value in self.fields.items() if name in RESPONSE_HEADERS}
+            self._answered = Told({name: value for name, value in self.fields.items() if name in RESPONSE_HEADERS})
         return self._answered
 
     def on_url(self, url: bytes) -> None:

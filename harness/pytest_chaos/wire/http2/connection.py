@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from pytest_chaos.wire.connection import PREFACE, Connection, Handler
 from pytest_chaos.wire.http2 import frames
@@ -18,14 +17,6 @@ from pytest_chaos.wire.table import NOTHING, Facts, Plan
 
 _GRACEFUL = 0x7FFFFFFF
 _OF_CONNECTION = frozenset({frames.PING, frames.GOAWAY, frames.WINDOW_UPDATE})
-
-
-class Asked(NamedTuple):
-    """What a request is, and what happens to it."""
-
-    protocol: str
-    operation: str
-    plan: Plan
 
 
 class Http2(Handler):
@@ -55,36 +46,35 @@ class Http2(Handler):
         """Whether the caller may begin a stream with this number."""
         return number > self._last_seen and number % 2 == 1
 
-    def decide(self, headers: Block) -> Asked:
-        """Tell what a request is and what happens to it."""
-        fields, link = headers.fields, self.link.name
-        bare = fields.get(":path", "").partition("?")[0]
-        grpc = fields.get("content-type", "").startswith("application/grpc")
-        protocol, operation = ("grpc", bare) if grpc else ("h2", f"{fields.get(':method', '')} {bare}")
-        if not self.world.table.watched(link):
-            return Asked(protocol, operation, NOTHING)
-        return Asked(protocol, operation, self.world.table.decide(link, Facts(operation, fields, protocol)))
+    def decide(self, headers: Block) -> Plan:
+        """Tell what happens to a request."""
+        table, link = self.world.table, self.link.name
+        if not table.watched(link):
+            return NOTHING
+        protocol, operation = headers.kind
+        return table.decide(link, Facts(operation, headers.fields, protocol))
 
-    def record(self, number: int, asked: Asked, headers: Block, started_ns: int, size: int) -> Record:
+    def record(self, number: int, headers: Block, started_ns: int, size: int) -> Record:
         """Begin the record of the caller's stream, whose header block and its frame's head have a size."""
+        protocol, operation = headers.kind
         record = self.world.begin(
             link=self.link.name,
             connection=self.connection.id,
             reused=self._last_seen > 0,
-            protocol=asked.protocol,
+            protocol=protocol,
             connected_ns=self.connection.connected_ns,
             started_ns=started_ns,
         )
         self._last_seen = number
-        record.operation = asked.operation
+        record.operation = operation
         record.request_headers = headers.asked
         record.request_bytes = size
         return record
 
-    def begin(self, number: int, headers: Block, asked: Asked, started_ns: int, size: int) -> Http2Stream:
+    def begin(self, number: int, headers: Block, plan: Plan, started_ns: int, size: int) -> Http2Stream:
         """Begin the caller's stream."""
-        record = self.record(number, asked, headers, started_ns, size)
-        stream = self._streams[number] = Http2Stream(self, number, record, asked.plan, headers)
+        record = self.record(number, headers, started_ns, size)
+        stream = self._streams[number] = Http2Stream(self, number, record, plan, headers)
         return stream
 
     def adopt(self, streams: Mapping[int, Http2Stream]) -> None:

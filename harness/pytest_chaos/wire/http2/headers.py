@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pytest_chaos.wire.http2.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_LIMIT, HEADERS, build
-from pytest_chaos.wire.record import REQUEST_HEADERS, RESPONSE_HEADERS, joined
+from pytest_chaos.wire.record import REQUEST_HEADERS, RESPONSE_HEADERS, Told, joined
 
 Header = tuple[bytes, bytes]
 _HEAD_OF = struct.Struct(">BHBBI")
@@ -56,7 +56,7 @@ class Block:
     ``status`` and ``grpc_status`` are None where they are missing or no number.
     """
 
-    __slots__ = ("_answered", "_asked", "_numbers", "_said", "fields", "literals")
+    __slots__ = ("_answered", "_asked", "_kind", "_last", "_numbers", "_said", "fields", "literals")
 
     def __init__(self, headers: Sequence[Header]) -> None:
         self._work_out([said(name, value) for name, value in headers])
@@ -77,6 +77,8 @@ class Block:
         self._numbers: tuple[int | None, int | None] | None = None
         self._asked: dict[str, str] | None = None
         self._answered: dict[str, str] | None = None
+        self._kind: tuple[str, str] | None = None
+        self._last: tuple[Block, dict[str, str]] | None = None
 
     def _number(self, name: str) -> int | None:
         text = self.fields.get(name)
@@ -98,6 +100,15 @@ class Block:
         return found
 
     @property
+    def kind(self) -> tuple[str, str]:
+        """Of a request, the protocol and the operation."""
+        if self._kind is None:
+            bare = self.fields.get(":path", "").partition("?")[0]
+            grpc = self.fields.get("content-type", "").startswith("application/grpc")
+            self._kind = ("grpc", bare) if grpc else ("h2", f"{self.fields.get(':method', '')} {bare}")
+        return self._kind
+
+    @property
     def headers(self) -> list[Header]:
         """The headers as they came."""
         return [(one.name, one.value) for one in self._said]
@@ -113,8 +124,14 @@ class Block:
     def answered(self) -> dict[str, str]:
         """Of an answer or its trailers, those that are recorded; not to be changed."""
         if self._answered is None:
-            self._answered = {name: value for name, value in self.fields.items() if name in RESPONSE_HEADERS}
+            self._answered = Told({name: value for name, value in self.fields.items() if name in RESPONSE_HEADERS})
         return self._answered
+
+    def answered_with(self, trailers: Block) -> dict[str, str]:
+        """Give those of an answer's headers and of its trailers; not to be changed."""
+        if self._last is None or self._last[0] is not trailers:
+            self._last = trailers, Told({**self.answered, **trailers.answered})
+        return self._last[1]
 
     def edited(self, name: str, value: str | None, *, add: bool) -> Block:
         """Give the block with one header dropped (None) or rewritten, and (``add``) added where it is missing."""

@@ -44,7 +44,7 @@ class PassedCall:
         record.grpc_status = record.upstream_grpc_status = trailers.grpc_status
         record.response_bytes = len(content)
         record.response_messages = _messages(content)
-        record.response_headers = {**head.answered, **trailers.answered} if trailers.answered else head.answered
+        record.response_headers = head.answered_with(trailers)
 
     def stream(self, http: Http2) -> Http2Stream:
         """Become the stream that it would have been from the beginning."""
@@ -70,11 +70,11 @@ class PassedCalls:
         number, end = found
         started = http.world.now()
         headers = http.caller_reader.read(data[HEAD:end])
-        asked = http.decide(headers)
+        plan = http.decide(headers)
         callee = http.connection.callee
-        if asked.plan is not NOTHING or asked.protocol != "grpc" or callee is None or not callee.takes_at_once:
+        if plan is not NOTHING or headers.kind[0] != "grpc" or callee is None or not callee.takes_at_once:
             self.settle()
-            stream = http.begin(number, headers, asked, started, end)
+            stream = http.begin(number, headers, plan, started, end)
             stream.request_begun(end=False)
             stream.request_data(Frame(frames.DATA, frames.END_STREAM, number, data[end:]))
             http.flush()
@@ -83,7 +83,7 @@ class PassedCalls:
         http.to_callee.append(http.callee_writer.message(callee_id, headers, content))
         at_ns = http.world.now()
         http.flush()
-        record = http.record(number, asked, headers, started, end)
+        record = http.record(number, headers, started, end)
         call = self._open[callee_id] = PassedCall(number, callee_id, headers, record)
         call.forwarded(http.link.identify, at_ns, content)
         return True
