@@ -91,7 +91,7 @@ class HeaderReader:
         index = block[at] & mask
         if index:
             index, at = (index, at + 1) if index != mask else _integer(block, at, mask)
-            name = self._entry(index).name
+            name = self._entry(index)[0]
         else:
             name, at = _string(block, at + 1)
         value, at = _string(block, at)

@@ -32,7 +32,8 @@ def said(name: bytes, value: bytes) -> Said:
     key, head = _named(name)
     size = len(value)
     literal = head + _length(size) + value
-    return Said(name, value, key, value.decode("latin-1"), literal, len(name) + size + _OVERHEAD)
+    # As Said(...) does it, for half of what that costs: one is made for each header that is new, as each trace is.
+    return tuple.__new__(Said, (name, value, key, value.decode("latin-1"), literal, len(name) + size + _OVERHEAD))
 
 
 @functools.lru_cache(maxsize=1024)
