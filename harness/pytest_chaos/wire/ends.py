@@ -135,6 +135,11 @@ class End(asyncio.Protocol):
         """Whether writing still makes sense."""
         return not self.gone and not self._closing and (self.transport is None or not self.transport.is_closing())
 
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether what is written goes out unshaped, so that nothing comes of it before the writer goes on."""
+        return self.outward is None and not self.gone and not self.got_eof
+
     def write(self, data: bytes) -> None:
         """Send bytes, as soon as there is a connection; dropped when the end is gone."""
         if self.outward is None:

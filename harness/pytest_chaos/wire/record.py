@@ -19,10 +19,8 @@ _SOME = ("operation", "request_headers", "response_headers", "body_hash", "fault
 _TEXTS = ("error", "closed_by", "marker")
 _COUNTS = ("request_bytes", "response_bytes", "request_messages", "response_messages")
 _FLAGS = ("replayed", "deferred")
-_NUMBERS = (
-    "sent_ns", "forwarded_ns", "answered_ns", "ended_ns", "status", "grpc_status", "upstream_status",
-    "upstream_grpc_status",
-)  # fmt: skip
+_TIMES = ("sent_ns", "forwarded_ns", "answered_ns")
+_STATUSES = ("status", "grpc_status", "upstream_status", "upstream_grpc_status")
 
 
 _quote = json.encoder.encode_basestring_ascii
@@ -35,15 +33,14 @@ class Record:
     handed to the callee (or the stub's work done); ``answered_ns``: first byte of the answer given to the caller.
     """
 
-    __slots__ = (*_ALWAYS, *_SOME, *_TEXTS, *_COUNTS, *_FLAGS, *_NUMBERS)
+    __slots__ = (*_ALWAYS, *_SOME, *_TEXTS, *_COUNTS, *_FLAGS, *_TIMES, "ended_ns", *_STATUSES)
 
-    def __init__(
+    def __init__(  # by position, since one is made for each request: names cost a dict
         self,
-        *,
         attempt: str,
         link: str,
         connection: str,
-        reused: bool,
+        reused: bool,  # noqa: FBT001
         protocol: str,
         connected_ns: int,
         started_ns: int,
@@ -71,25 +68,26 @@ class Record:
 
         Written by hand, since one is written for each request: twice as fast as a dict given to ``json``.
         """
-        said = (
-            f'{{"k":"a","id":"{self.id}","link":{_quoted(self.link)},"connection":"{self.connection}",'
-            f'"reused":{"true" if self.reused else "false"},"protocol":"{self.protocol}",'
-            f'"connected_ns":{self.connected_ns},"started_ns":{self.started_ns}'
-        )
+        said = f'{{"k":"a","id":"{self.id}"{_of_connection(self.link, self.connection, self.reused, self.protocol)}'
+        said += f',"connected_ns":{self.connected_ns},"started_ns":{self.started_ns}'
         if self.operation:
-            said += f',"operation":{_quote(self.operation)}'
+            said += f',"operation":{_quoted(self.operation)}'
         if self.request_headers:
             said += f',"request_headers":{_object(self.request_headers)}'
         if self.response_headers:
             said += f',"response_headers":{_object(self.response_headers)}'
         if self.body_hash:
             said += f',"body_hash":"{self.body_hash}"'
-        for name in _NUMBERS:
-            if (value := getattr(self, name)) is not None:
-                said += f',"{name}":{value}'
-        for name in _COUNTS:
-            if value := getattr(self, name):
-                said += f',"{name}":{value}'
+        if self.sent_ns is not None and self.forwarded_ns is not None and self.answered_ns is not None:
+            said += f',"sent_ns":{self.sent_ns},"forwarded_ns":{self.forwarded_ns},"answered_ns":{self.answered_ns}'
+        else:
+            said += "".join([f',"{name}":{at}' for name in _TIMES if (at := getattr(self, name)) is not None])
+        if self.ended_ns is not None:
+            said += f',"ended_ns":{self.ended_ns}'
+        said += _outcome(
+            self.status, self.grpc_status, self.upstream_status, self.upstream_grpc_status,
+            self.request_bytes, self.response_bytes, self.request_messages, self.response_messages,
+        )  # fmt: skip
         if self.error or self.closed_by or self.marker or self.faults or self.replayed or self.deferred:
             said += self._more()
         return said + "}"
@@ -114,7 +112,37 @@ def _quoted(text: str) -> str:
     return _quote(text)
 
 
+@functools.lru_cache(maxsize=1024)
+def _of_connection(link: str, connection: str, reused: bool, protocol: str) -> str:  # noqa: FBT001 - called by position
+    """Say what all requests of a connection but the first have in common."""
+    return (
+        f',"link":{_quote(link)},"connection":"{connection}","reused":{"true" if reused else "false"}'
+        f',"protocol":"{protocol}"'
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _outcome(*numbers: int | None) -> str:
+    """Say statuses (None: there is none) and counts (0 is not said): the same few come again and again."""
+    told = zip((*_STATUSES, *_COUNTS), numbers, (None,) * len(_STATUSES) + (0,) * len(_COUNTS), strict=True)
+    return "".join([f',"{name}":{number}' for name, number, nothing in told if number != nothing])
+
+
+class Told(dict[str, str]):
+    """Headers that come again and again and do not change: how a line says them is worked out once."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers)
+        self.json = _written(headers)
+
+
 def _object(headers: Mapping[str, str]) -> str:
+    return headers.json if type(headers) is Told else _written(headers)
+
+
+def _written(headers: Mapping[str, str]) -> str:
     return "{" + ",".join([f"{_quoted(name)}:{_quote(value)}" for name, value in headers.items()]) + "}"
 
 

@@ -47,5 +47,18 @@ class RequestBody:
         return bytes(self._kept or b"")
 
 
+def whole_body(
+    record: Record, identify: Mapping[str, str], content: bytes, now_ns: int, *, path: str, headers: Mapping[str, str]
+) -> None:
+    """Fill in the same for a request that came in one piece and is not kept."""
+    if identify:
+        body = RequestBody(record, identify, keep=False)
+        body.take(content)
+        body.done(now_ns, path=path, headers=headers)
+    else:
+        record.sent_ns = now_ns
+        record.body_hash = hashlib.blake2b(content, digest_size=8).hexdigest() if content else _NO_BODY
+
+
 def _marker(identify: Mapping[str, str], operation: str) -> str:
     return next((spec for name, spec in identify.items() if pattern(name).fullmatch(operation)), "")

@@ -52,15 +52,7 @@ class World:
         self, *, link: str, connection: str, reused: bool, protocol: str, connected_ns: int, started_ns: int
     ) -> Record:
         """Begin an attempt; it is open until :meth:`end`."""
-        record = Record(
-            attempt=self.attempt_id(),
-            link=link,
-            connection=connection,
-            reused=reused,
-            protocol=protocol,
-            connected_ns=connected_ns,
-            started_ns=started_ns,
-        )
+        record = Record(self.attempt_id(), link, connection, reused, protocol, connected_ns, started_ns)
         self.open[record.id] = record
         return record
 

@@ -10,6 +10,11 @@ import pytest
 
 grpc = pytest.importorskip("grpc")
 
+from pytest_chaos.wire.connection import PREFACE  # noqa: E402
+from pytest_chaos.wire.http2 import frames  # noqa: E402
+from pytest_chaos.wire.http2.frames import FrameReader  # noqa: E402
+from pytest_chaos.wire.http2.header_reader import HeaderReader  # noqa: E402
+from pytest_chaos.wire.http2.headers import Block, HeaderWriter  # noqa: E402
 from tests.conformance.wire.grpc_kit import CALL, charge, code, run, until  # noqa: E402 - needs grpc
 
 CHAT, FLOOD, SUM = (f"/shop.Payments/{name}" for name in ("Chat", "Flood", "Sum"))
@@ -145,33 +150,45 @@ def test_compressed_and_empty_messages_are_counted_as_they_pass(wire):
     assert rows[0]["request_bytes"] < 5_000
 
 
-def test_more_calls_than_the_server_allows_at_once_wait_their_turn(wire):
+def test_more_calls_than_the_server_allows_at_once_wait_their_turn(wire, tcp_callee):
+    """The callee counts by itself: grpcio's server counts calls for a while that it has answered, and refuses others.
+
+    It does so to callers that come to it directly as well; wire can only pass that on.
+    """
+    most, head = [], Block([(b":status", b"200"), (b"content-type", b"application/grpc")])
+    answer = head, b"\0\0\0\0\1y", Block([(b"grpc-status", b"0")])
+
+    def serve(sock):
+        reader, headers, writer = FrameReader(preface=len(PREFACE)), HeaderReader(), HeaderWriter()
+        limit = (3).to_bytes(2, "big") + (3).to_bytes(4, "big")  # SETTINGS_MAX_CONCURRENT_STREAMS
+        sock.sendall(frames.build(frames.SETTINGS, 0, 0, limit))
+        begun, whole = set(), []
+        while data := sock.recv(65_536):
+            for frame in reader.feed(data):
+                if frame.kind == frames.SETTINGS and not frame.flags & frames.ACK:
+                    sock.sendall(frames.build(frames.SETTINGS, frames.ACK, 0))
+                if frame.kind == frames.PING and not frame.flags & frames.ACK:
+                    sock.sendall(frames.build(frames.PING, frames.ACK, 0, frame.payload))
+                if frame.kind == frames.HEADERS:
+                    headers.read(frame.payload)
+                    begun.add(frame.stream)
+                    most.append(len(begun))
+                if frame.kind == frames.DATA and frame.flags & frames.END_STREAM:
+                    whole.append(frame.stream)
+            for stream in whole:
+                begun.remove(stream)
+                sock.sendall(writer.message(stream, *answer))
+            whole.clear()
+
     async def main():
-        running, most = [], []
-
-        async def unary(request, context):
-            running.append(request)
-            most.append(len(running))
-            await asyncio.sleep(0.02)
-            running.remove(request)
-            return request
-
-        handler = grpc.method_handlers_generic_handler(
-            "shop.Payments", {"Charge": grpc.unary_unary_rpc_method_handler(unary)}
-        )
-        server = grpc.aio.server(options=(("grpc.max_concurrent_streams", 3),))
-        server.add_generic_rpc_handlers([handler])
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        through = wire.link(f"127.0.0.1:{port}")
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{through}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.link(tcp_callee(serve))}") as channel:
             calls = [channel.unary_unary(CALL)(b"%d" % number) for number in range(30)]
-            assert await asyncio.gather(*calls) == [b"%d" % number for number in range(30)]
-        await server.stop(0)
-        return max(most)
+            assert await asyncio.gather(*calls) == [b"y"] * 30
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) <= 3
-    wire.attempts(30)
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert max(most) <= 3
+    rows = wire.attempts(30)
+    assert {row["grpc_status"] for row in rows} == {0}
 
 
 def test_a_stream_without_traffic_stays_open(wire):

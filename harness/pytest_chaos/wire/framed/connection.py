@@ -13,9 +13,10 @@ from pytest_chaos.wire.acts import How
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.framed.call import FramedCall
 from pytest_chaos.wire.framed.lanes import Passage, Way
-from pytest_chaos.wire.framed.plain import Origin, Plain, origin
-from pytest_chaos.wire.framed.reader import BadFrame, Call, Frame, Reader, Side
-from pytest_chaos.wire.table import NOTHING, Facts, Plan
+from pytest_chaos.wire.framed.open_calls import OpenCalls
+from pytest_chaos.wire.framed.plain import Plain
+from pytest_chaos.wire.framed.reader import BadFrame, Frame, Reader, Side
+from pytest_chaos.wire.table import NOTHING, Plan
 
 _WHOLE = "whole"
 """The lane of everything, where there is only one."""
@@ -34,8 +35,7 @@ class Framed(Handler):
         assert callee is not None, "a stub has no broker's protocol"
         self._caller_way = Way(connection.caller, callee, self._passed)
         self._callee_way = Way(callee, connection.caller, self._passed)
-        self._open: dict[Hashable, FramedCall | Plain] = {}
-        self._origin = self._origin_of(reused=False)
+        self._calls = OpenCalls(self, connection, reader.name)
         self._left_ns: int | None = None
         self.over = False
         """Whether nothing is read or passed on any more."""
@@ -55,7 +55,7 @@ class Framed(Handler):
         if not way.pending:
             way.since_ns = now
         left = way.pending + len(data)
-        table, link, open_ = self.world.table, self.link.name, self._open
+        table, link, open_ = self.world.table, self.link.name, self._calls.by_id
         watched = self._reader.split_acks = table.watched(link)
         counted = watched and table.counted(link)
         try:
@@ -73,7 +73,7 @@ class Framed(Handler):
             if counted or frame.more or way.lanes or way.current:
                 self._frame(way, frame, now, None)
             else:
-                plan = self._decide(call) if watched and call is not None else NOTHING
+                plan = self._calls.decide(call) if watched and call is not None else NOTHING
                 if plan is not NOTHING or not self._pass_on(way, frame, now):
                     self._frame(way, frame, now, plan)
             way.since_ns = now
@@ -87,7 +87,7 @@ class Framed(Handler):
         False, and nothing has happened, where something may be to be done to what it answers. All that comes in one
         reading is handed on at one time, that of the reading: clocks are not free.
         """
-        begins, answers, open_, world = frame.begins, frame.answers, self._open, self.world
+        begins, answers, open_, world = frame.begins, frame.answers, self._calls.by_id, self.world
         call = None if begins is None or begins.background else begins
         for id_ in answers:
             found = open_.get(id_)
@@ -96,16 +96,7 @@ class Framed(Handler):
         raw = frame.raw
         way.out.append(raw)
         if call is not None:
-            plain = Plain(world.attempt_id(), self._origin, call, way.since_ns, now, len(raw))
-            if not self._origin.reused:
-                self._origin = self._origin_of(reused=True)
-            if call.id in open_:
-                self._free(call.id)
-            if call.answered:
-                open_[call.id] = world.open[plain.id] = plain
-            else:
-                plain.ended_ns = now
-                world.append(plain)
+            self._calls.plain(call, way.since_ns, now, len(raw))
         for id_ in answers:
             ended = open_.pop(id_, None)
             if isinstance(ended, Plain):
@@ -139,8 +130,9 @@ class Framed(Handler):
     def _passage(
         self, way: Way, frame: Frame, lane: Hashable, playing: list[FramedCall], plan: Plan | None
     ) -> Passage | None:
-        begins = None if frame.begins is None else self._begin(frame.begins, way.since_ns, plan)
-        ends = tuple(self._full(id_) for id_ in frame.answers if id_ in self._open) if frame.answers else ()
+        calls = self._calls
+        begins = None if frame.begins is None else calls.begin(frame.begins, way.since_ns, plan)
+        ends = tuple(calls.full(id_) for id_ in frame.answers if id_ in calls.by_id) if frame.answers else ()
         if begins is None and not ends:
             return None
         passage = Passage(lane, begins, ends)
@@ -162,56 +154,6 @@ class Framed(Handler):
         for call in playing:
             call.holds[passage] = way
         return passage
-
-    def _decide(self, call: Call) -> Plan:
-        named = call.background or call.by == "callee"
-        facts = Facts(call.operation, call.headers, self._reader.name, None, named, call.answered)
-        return self.world.table.decide(self.link.name, facts)
-
-    def _begin(self, call: Call, since_ns: int, plan: Plan | None) -> FramedCall | None:
-        world, link, origin_ = self.world, self.link.name, self._origin
-        if plan is None:
-            plan = self._decide(call) if world.table.watched(link) else NOTHING
-        if call.background and plan is NOTHING:
-            return None
-        record = world.begin(
-            link=link,
-            connection=self.connection.id,
-            reused=origin_.reused,
-            protocol=origin_.protocol,
-            connected_ns=origin_.connected_ns,
-            started_ns=since_ns,
-        )
-        if not origin_.reused:
-            self._origin = self._origin_of(reused=True)
-        if call.id in self._open:
-            self._free(call.id)
-        record.operation, record.marker, record.body_hash = call.operation, call.marker, call.body_hash
-        record.request_headers = dict(call.headers)
-        framed = self._open[call.id] = FramedCall(self, call, record, plan)
-        return framed
-
-    def _origin_of(self, *, reused: bool) -> Origin:
-        about = self.connection
-        return origin(self.link.name, about.id, self._reader.name, about.connected_ns, reused=reused)
-
-    def _free(self, key: Hashable) -> None:
-        """Answers to an id are for the newest call that has it; a former one still has to end."""
-        former = self._full(key)
-        former.key = object()
-        self._open[former.key] = self._open.pop(key)
-
-    def _full(self, key: Hashable) -> FramedCall:
-        """Give an open call with all that may become of it."""
-        found = self._open[key]
-        if isinstance(found, Plain):
-            record = self.world.open[found.id] = found.whole()
-            found = self._open[key] = FramedCall(self, found.call, record, NOTHING)
-            found.key = key
-        return found
-
-    def _calls(self) -> list[FramedCall]:
-        return [self._full(key) for key in list(self._open)]
 
     def _passed(self, passage: Passage, raw: bytes, last: bool) -> None:  # noqa: FBT001 - called by position
         """Record that a part was handed on."""
@@ -235,7 +177,7 @@ class Framed(Handler):
 
     def forget(self, key: Hashable) -> None:
         """Close a call: it has ended."""
-        self._open.pop(key, None)
+        self._calls.by_id.pop(key, None)
 
     def cut(self, how: How, error: str, call: FramedCall) -> None:
         """End the connection for a call's sake; what else is open on it ends as well."""
@@ -266,7 +208,7 @@ class Framed(Handler):
         self._rest("callee")
         if self.over:
             return
-        for call in [call for call in self._calls() if call.asking is None and call.answering is None]:
+        for call in [call for call in self._calls.all() if call.asking is None and call.answering is None]:
             self._end_one(call, "eof", "callee")
         if self._callee_way.lanes:
             self._callee_way.eof = True
@@ -288,7 +230,7 @@ class Framed(Handler):
     def undialled(self, error: str) -> None:
         """End what is open: the callee is not there, and certainly got nothing."""
         now = self.world.now()
-        if not self._open:
+        if not self._calls.by_id:
             record = self.world.begin(
                 link=self.link.name,
                 connection=self.connection.id,
@@ -298,20 +240,20 @@ class Framed(Handler):
                 started_ns=self._caller_way.since_ns or now,
             )
             self.world.end(record, error=error, closed_by="callee")
-        for call in self._calls():
+        for call in self._calls.all():
             call.record.forwarded_ns = None
         self._end_all(error, "callee")
 
     def shut(self, fault: str) -> None:
         """End what is open: wire closes the link."""
         if fault:
-            for call in self._calls():
+            for call in self._calls.all():
                 call.record.faults.append(fault)
         self._end_all("reset", "wire")
 
     def _end_all(self, error: str, closed_by: str) -> None:
         self.over = True
-        for call in self._calls():
+        for call in self._calls.all():
             self._end_one(call, error, closed_by)
         self._caller_way.drop()
         self._callee_way.drop()

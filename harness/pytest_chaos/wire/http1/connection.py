@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pytest_chaos.wire.connection import Connection, Handler
 from pytest_chaos.wire.http1.exchange import Http1Exchange
-from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Body, Head, build, parse_request
-from pytest_chaos.wire.record import REQUEST_HEADERS
+from pytest_chaos.wire.http1.messages import HEAD_LIMIT, BadMessage, Head, build, parse_request
+from pytest_chaos.wire.http1.passed import Passed
+from pytest_chaos.wire.record import REQUEST_HEADERS, Record
 from pytest_chaos.wire.stub import Answer
 from pytest_chaos.wire.table import NOTHING, Facts
 
@@ -17,11 +18,21 @@ class Http1(Handler):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.exchange: Http1Exchange | None = None
+        self._exchange: Http1Exchange | None = None
+        self._passed: Passed | None = None
         self._in = b""
         self._first_ns = 0
         self._requests = 0
         self._pumping = False
+
+    @property
+    def exchange(self) -> Http1Exchange | None:
+        """The request that is not answered yet; one that has only been passed on becomes an exchange by being asked."""
+        passed = self._passed
+        if passed is not None:
+            self._passed = None
+            self._exchange = passed.exchange(self)
+        return self._exchange
 
     def from_caller(self, data: bytes) -> None:
         """Take bytes of the caller."""
@@ -32,10 +43,16 @@ class Http1(Handler):
 
     def from_callee(self, data: bytes) -> None:
         """Take bytes of the callee; those that nobody asked for (a 408 before it closes) are passed on."""
-        if self.exchange is None or not self.exchange.forwarded:
+        passed = self._passed
+        if passed is not None and passed.answer(self.world, self.connection.caller, data):
+            self._passed = None
+            self.world.end(passed.record)
+            return
+        exchange = self.exchange
+        if exchange is None or not exchange.forwarded:
             self.connection.caller.write(data)
         else:
-            self.exchange.response(data)
+            exchange.response(data)
 
     def pump(self) -> None:
         """Go on with the caller's bytes, as far as they can be worked on now."""
@@ -50,7 +67,7 @@ class Http1(Handler):
 
     def ended(self) -> None:
         """The exchange has ended: on to the next request."""
-        self.exchange = None
+        self._exchange = None
         self.connection.caller.resume("pipelined")
         self.pump()
 
@@ -59,7 +76,7 @@ class Http1(Handler):
         from pytest_chaos.wire.tcp import Tcp  # noqa: PLC0415 - siblings; only here does one need the other
 
         left, self._in = self._in, b""
-        self.exchange = None
+        self._exchange = None
         handler = self.connection.handler = Tcp(self.connection)
         if left:
             handler.from_caller(left)
@@ -108,28 +125,35 @@ class Http1(Handler):
             self.give_up_reading()
             return False
         self._in = rest[size:]
-        exchange = self.exchange = self._exchange(head, raw, body)
+        operation, plan = head.operation, NOTHING
+        if self.world.table.watched(self.link.name):
+            plan = self.world.table.decide(self.link.name, Facts(operation, head.fields))
+        callee = self.connection.callee
+        if plan is NOTHING and body.done and not self._in and callee is not None and callee.takes_at_once:
+            # Nothing happens to this request: the record, which the callee need not wait for, is filled in afterwards.
+            at = self.world.now()
+            callee.write(data)
+            self._passed = Passed(head, body, raw, self._record(head, operation))
+            self._passed.forwarded(self.link.identify, at, len(data), content)
+            return True
+        exchange = self._exchange = Http1Exchange(self, head, raw, body, self._record(head, operation), plan)
         exchange.request(rest[:size], content)
         exchange.start()
         return True
 
-    def _exchange(self, head: Head, raw: bytes, body: Body) -> Http1Exchange:
-        world, connection, link = self.world, self.connection, self.link
-        record = world.begin(
-            link=link.name,
-            connection=connection.id,
+    def _record(self, head: Head, operation: str) -> Record:
+        record = self.world.begin(
+            link=self.link.name,
+            connection=self.connection.id,
             reused=self._requests > 0,
             protocol="http/1.1",
-            connected_ns=connection.connected_ns,
+            connected_ns=self.connection.connected_ns,
             started_ns=self._first_ns,
         )
         self._requests += 1
-        record.operation = operation = head.operation
+        record.operation = operation
         record.request_headers = {name: value for name, value in head.fields.items() if name in REQUEST_HEADERS}
-        plan = NOTHING
-        if world.table.watched(link.name):
-            plan = world.table.decide(link.name, Facts(operation, head.fields))
-        return Http1Exchange(self, head, raw, body, record, plan)
+        return record
 
     def _too_large(self) -> None:
         self._in = b""

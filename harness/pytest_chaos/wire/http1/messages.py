@@ -8,7 +8,7 @@ import re
 
 import httptools
 
-from pytest_chaos.wire.record import RESPONSE_HEADERS
+from pytest_chaos.wire.record import RESPONSE_HEADERS, Told
 from pytest_chaos.wire.stub import Answer
 
 HEAD_LIMIT = 64 * 1024
@@ -104,20 +104,22 @@ _KEYS = _Keys()
 class Head:
     """A message's head; ``fields`` are its headers with lower-case names, repeats joined with a comma."""
 
-    __slots__ = ("_answered", "fields", "keep_alive", "method", "status", "target")
+    __slots__ = ("_answered", "fields", "keep_alive", "length", "method", "status", "target")
 
     def __init__(self) -> None:
         self.method = self.target = ""
         self.status = 0
         self.keep_alive = True
         self.fields: dict[str, str] = {}
+        self.length: int | None = None
+        """Of an answer: the bytes of its body, where the head says so plainly (and the request was no HEAD)."""
         self._answered: dict[str, str] | None = None
 
     @property
     def answered(self) -> dict[str, str]:
         """Of an answer's headers, those that are recorded; not to be changed."""
         if self._answered is None:
-            self._answered = {name: value for name, value in self.fields.items() if name in RESPONSE_HEADERS}
+            self._answered = Told({name: value for name, value in self.fields.items() if name in RESPONSE_HEADERS})
         return self._answered
 
     def on_url(self, url: bytes) -> None:
@@ -184,6 +186,10 @@ def parse_response(raw: bytes) -> Head:
     parser = httptools.HttpResponseParser(head)
     _feed(parser, raw)
     head.status = parser.get_status_code()
+    length = head.fields.get("content-length", "")
+    plain = head.status >= _OK and head.status not in (_NO_CONTENT, _NOT_MODIFIED)
+    if plain and "transfer-encoding" not in head.fields and length.isdecimal():
+        head.length = int(length)
     return head
 
 

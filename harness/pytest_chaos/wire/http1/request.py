@@ -39,7 +39,7 @@ class Http1Request(Exchange):
         self._last = False
         """Whether the connection ends with this exchange."""
         self._own_answer = False
-        record.request_bytes = len(raw)
+        record.request_bytes = record.request_bytes or len(raw)
 
     @abstractmethod
     def served(self, answer: Answer) -> None:
@@ -97,6 +97,10 @@ class Http1Request(Exchange):
         self.record.forwarded_ns = self.world.now()
         callee.write(b"".join(out))
         self._connection.caller.resume("held")
+
+    def was_forwarded(self) -> None:
+        """The whole request is with the callee, and recorded, already."""
+        self._out, self.forwarded = None, True
 
     async def request_complete(self) -> None:
         """Take the rest of the request and drop it."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pytest_chaos.wire.connection import PREFACE, Connection, Handler
 from pytest_chaos.wire.http2 import frames
 from pytest_chaos.wire.http2.frames import BadFrame, Frame, FrameReader
 from pytest_chaos.wire.http2.header_reader import HeaderReader
 from pytest_chaos.wire.http2.headers import Block, HeaderWriter
+from pytest_chaos.wire.http2.passed import PassedCalls
 from pytest_chaos.wire.http2.stream import Http2Stream
 from pytest_chaos.wire.http2.stub import Http2Stub
-from pytest_chaos.wire.table import NOTHING, Facts
+from pytest_chaos.wire.record import Record
+from pytest_chaos.wire.table import NOTHING, Facts, Plan
 
 _GRACEFUL = 0x7FFFFFFF
 _OF_CONNECTION = frozenset({frames.PING, frames.GOAWAY, frames.WINDOW_UPDATE})
@@ -26,20 +30,66 @@ class Http2(Handler):
         self.to_caller: list[bytes] = []
         self.to_callee: list[bytes] = [PREFACE]
         self.caller_writer, self.callee_writer = HeaderWriter(), HeaderWriter()
-        self._caller_reader, self._callee_reader = HeaderReader(), HeaderReader()
-        self._caller_frames, self._callee_frames = FrameReader(preface=len(PREFACE)), FrameReader()
+        self.caller_reader, self.callee_reader = HeaderReader(), HeaderReader()
+        self.caller_frames, self.callee_frames = FrameReader(preface=len(PREFACE)), FrameReader()
         self._streams: dict[int, Http2Stream] = {}
         self._forwarded: dict[int, Http2Stream] = {}
+        self._passed = PassedCalls(self)
         self._next = 1
         self._last_seen = 0
         self._settled = False
         self._stub = Http2Stub(self.link.stub) if self.link.stub is not None else None
 
-    # what streams ask for
+    # what calls and streams ask for
+
+    def is_next(self, number: int) -> bool:
+        """Whether the caller may begin a stream with this number."""
+        return number > self._last_seen and number % 2 == 1
+
+    def decide(self, headers: Block) -> Plan:
+        """Tell what happens to a request."""
+        table, link = self.world.table, self.link.name
+        if not table.watched(link):
+            return NOTHING
+        protocol, operation = headers.kind
+        return table.decide(link, Facts(operation, headers.fields, protocol))
+
+    def record(self, number: int, headers: Block, started_ns: int, size: int) -> Record:
+        """Begin the record of the caller's stream, whose header block and its frame's head have a size."""
+        protocol, operation = headers.kind
+        record = self.world.begin(
+            link=self.link.name,
+            connection=self.connection.id,
+            reused=self._last_seen > 0,
+            protocol=protocol,
+            connected_ns=self.connection.connected_ns,
+            started_ns=started_ns,
+        )
+        self._last_seen = number
+        record.operation = operation
+        record.request_headers = headers.asked
+        record.request_bytes = size
+        return record
+
+    def begin(self, number: int, headers: Block, plan: Plan, started_ns: int, size: int) -> Http2Stream:
+        """Begin the caller's stream."""
+        record = self.record(number, headers, started_ns, size)
+        stream = self._streams[number] = Http2Stream(self, number, record, plan, headers)
+        return stream
+
+    def adopt(self, streams: Mapping[int, Http2Stream]) -> None:
+        """Have streams that are with the callee, under these of its ids, already."""
+        self._forwarded.update(streams)
+        self._streams.update({stream.id: stream for stream in streams.values()})
+
+    def next_id(self) -> int:
+        """Give the callee's next stream id."""
+        callee_id, self._next = self._next, self._next + 2
+        return callee_id
 
     def forward(self, number: int) -> int:
         """Give the caller's stream the callee's next id."""
-        callee_id, self._next = self._next, self._next + 2
+        callee_id = self.next_id()
         self._forwarded[callee_id] = self._streams[number]
         return callee_id
 
@@ -74,22 +124,22 @@ class Http2(Handler):
     def from_caller(self, data: bytes) -> None:
         """Take frames of the caller."""
         try:
-            for frame in self._caller_frames.feed(data):
-                self._of_caller(frame)
+            if not self._passed.request(data):
+                for frame in self.caller_frames.feed(data):
+                    self._of_caller(frame)
+                self.flush()
         except BadFrame:
             self._broken("caller")
-            return
-        self.flush()
 
     def from_callee(self, data: bytes) -> None:
         """Take frames of the callee."""
         try:
-            for frame in self._callee_frames.feed(data):
-                self._of_callee(frame)
+            if not self._passed.answer(data):
+                for frame in self.callee_frames.feed(data):
+                    self._of_callee(frame)
+                self.flush()
         except BadFrame:
             self._broken("callee")
-            return
-        self.flush()
 
     def _of_caller(self, frame: Frame) -> None:
         kind, number = frame.kind, frame.stream
@@ -101,11 +151,12 @@ class Http2(Handler):
             return
         stream = self._streams.get(number)
         if kind == frames.HEADERS:
-            headers = self._caller_reader.read(frame.payload)  # every block, or the table is lost
+            headers = self.caller_reader.read(frame.payload)  # every block, or the table is lost
             if stream is not None:
                 stream.request_trailers(headers)
-            elif number > self._last_seen and number % 2:
-                self._begin(frame, headers)
+            elif self.is_next(number):
+                stream = self.begin(number, headers, self.decide(headers), self.world.now(), len(frame.raw))
+                stream.request_begun(end=bool(frame.flags & frames.END_STREAM))
         elif kind == frames.DATA and stream is None:
             self.to_caller.append(frames.window_update(0, len(frame.raw) - frames.HEAD))
         elif stream is not None:
@@ -128,7 +179,7 @@ class Http2(Handler):
         if kind == frames.PUSH_PROMISE:
             raise BadFrame  # it was told not to
         if kind == frames.HEADERS:
-            headers = self._callee_reader.read(frame.payload)
+            headers = self.callee_reader.read(frame.payload)
             if stream is not None:
                 stream.answer_headers(headers, end=bool(frame.flags & frames.END_STREAM))
         elif kind == frames.DATA and stream is None:
@@ -149,7 +200,7 @@ class Http2(Handler):
             self._going_away(frame)
         elif frame.kind == frames.SETTINGS or frame.kind in _OF_CONNECTION:
             if frame.kind == frames.SETTINGS and not frame.flags & frames.ACK:
-                self._caller_reader.allow_table(frames.settings(frame.payload).get(frames.HEADER_TABLE_SIZE, 0))
+                self.caller_reader.allow_table(frames.settings(frame.payload).get(frames.HEADER_TABLE_SIZE, 0))
             self.to_caller.append(frame.raw)
 
     def _caller_settings(self, frame: Frame) -> None:
@@ -157,36 +208,11 @@ class Http2(Handler):
             self.to_callee.append(frame.raw)
             return
         payload = frame.payload
-        self._callee_reader.allow_table(frames.settings(payload).get(frames.HEADER_TABLE_SIZE, 0))
+        self.callee_reader.allow_table(frames.settings(payload).get(frames.HEADER_TABLE_SIZE, 0))
         if not self._settled:  # a pushed answer would be an attempt without a request
             self._settled = True
             payload += frames.ENABLE_PUSH.to_bytes(2, "big") + bytes(4)
         self.to_callee.append(frames.build(frames.SETTINGS, 0, 0, payload))
-
-    def _begin(self, frame: Frame, headers: Block) -> None:
-        world, link, connection = self.world, self.link, self.connection
-        fields = headers.fields
-        path = fields.get(":path", "")
-        grpc = fields.get("content-type", "").startswith("application/grpc")
-        record = world.begin(
-            link=link.name,
-            connection=connection.id,
-            reused=self._last_seen > 0,
-            protocol="grpc" if grpc else "h2",
-            connected_ns=connection.connected_ns,
-            started_ns=world.now(),
-        )
-        self._last_seen = frame.stream
-        bare = path.partition("?")[0]
-        record.operation = operation = bare if grpc else f"{fields.get(':method', '')} {bare}"
-        record.request_headers = headers.asked
-        record.request_bytes = len(frame.raw)
-        plan = NOTHING
-        if world.table.watched(link.name):
-            facts = Facts(operation, fields, record.protocol)
-            plan = world.table.decide(link.name, facts)
-        stream = self._streams[frame.stream] = Http2Stream(self, frame.stream, record, plan, headers)
-        stream.request_begun(end=bool(frame.flags & frames.END_STREAM))
 
     def _going_away(self, frame: Frame) -> None:
         """Pass GOAWAY on under the caller's ids; what lies behind it was certainly not worked on (RFC 9113, 6.8)."""
@@ -224,12 +250,14 @@ class Http2(Handler):
 
     def shut(self, fault: str) -> None:
         """Wire closes the link."""
+        self._passed.settle()
         if fault:
             for stream in self._streams.values():
                 stream.record.faults.append(fault)
         self._end_all("reset", "wire")
 
     def _end_all(self, error: str, closed_by: str) -> None:
+        self._passed.settle()
         for stream in list(self._streams.values()):
             stream.end(error=error, closed_by=closed_by)
 

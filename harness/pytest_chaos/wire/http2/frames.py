@@ -20,6 +20,9 @@ _OF_BLOCKS = frozenset({HEADERS, CONTINUATION})
 _WHOLE = END_HEADERS | PADDED | PRIORITISED
 """Of these flags only the first: the block is all there and nothing else is in the frame."""
 _HEAD_OF = struct.Struct(">HBBBI")
+_HEADERS_ONLY = bytes([HEADERS, END_HEADERS])
+_MORE_DATA, _LAST_DATA = bytes([DATA, 0]), bytes([DATA, END_STREAM])
+_TRAILERS = bytes([HEADERS, END_HEADERS | END_STREAM])
 _SIZES = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 """The payloads of which one size alone is right (RFC 9113, section 6)."""
 
@@ -48,6 +51,35 @@ class Frame(NamedTuple):
         return payload
 
 
+def whole_request(data: bytes) -> tuple[int, int] | None:
+    """Give stream and end of the header block where data are HEADERS and the one DATA frame that ends the request."""
+    size = len(data)
+    if size < 2 * HEAD or data[3:5] != _HEADERS_ONLY or data[5] >= 0x80:
+        return None
+    end = HEAD + int.from_bytes(data[:3], "big")
+    if data[end + 3 : end + HEAD] != _LAST_DATA + data[5:HEAD]:
+        return None
+    return (int.from_bytes(data[5:HEAD], "big"), end) if _ends(data, end) == size else None
+
+
+def whole_answer(data: bytes) -> tuple[int, int, int] | None:
+    """Give stream and ends of header block and DATA where data are HEADERS, one DATA frame and trailers."""
+    size = len(data)
+    if size < 3 * HEAD or data[3:5] != _HEADERS_ONLY or data[5] >= 0x80:
+        return None
+    stream, first = data[5:HEAD], HEAD + int.from_bytes(data[:3], "big")
+    if data[first + 3 : first + HEAD] != _MORE_DATA + stream:
+        return None
+    second = _ends(data, first)
+    if data[second + 3 : second + HEAD] != _TRAILERS + stream or _ends(data, second) != size:
+        return None
+    return int.from_bytes(stream, "big"), first, second
+
+
+def _ends(data: bytes, at: int) -> int:
+    return at + HEAD + int.from_bytes(data[at : at + 3], "big")
+
+
 class FrameReader:
     """Splits a stream of bytes into frames; ``preface`` bytes are skipped at the beginning."""
 
@@ -55,6 +87,11 @@ class FrameReader:
         self._in = b""
         self._skip = preface
         self._block: Frame | None = None
+
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins a frame, and no header block is open."""
+        return not self._in and not self._skip and self._block is None
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes and give the frames that are complete; raises BadFrame."""

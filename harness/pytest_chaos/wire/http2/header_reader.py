@@ -17,12 +17,13 @@ from pytest_chaos.wire.http2.headers import Block, Said, said
 _LIST_LIMIT = 65_536
 """Bytes of a block's headers, each with 32 more (RFC 9113, 6.5.2)."""
 _TABLE = 4096
-_OVERHEAD = 32
 _VARINT_BYTES = 5
 _INDEXED, _ADDED, _RESIZED, _HUFFMAN = 0x80, 0x40, 0x20, 0x80
 
 
 _STATIC = [said(name, value) for name, value in HeaderTable.STATIC_TABLE]
+_DYNAMIC = _INDEXED + 1 + len(_STATIC)
+"""The byte that names the newest entry of the table."""
 
 
 class HeaderReader:
@@ -61,28 +62,28 @@ class HeaderReader:
     def _read(self, block: bytes) -> list[Said]:
         """Read a block; raises BadFrame, or IndexError where it ends too early or an entry is not there."""
         found: list[Said] = []
-        at, size, total = 0, len(block), 0
+        at, size, entries = 0, len(block), self._entries
         while at < size:
             first = block[at]
-            if first & _INDEXED:
-                index, at = (first & 0x7F, at + 1) if first != 0xFF else _integer(block, at, 0x7F)
-                one = self._entry(index)
+            if _INDEXED < first < 0xFF:  # an entry whose number fits in here, as nearly all do
+                at += 1
+                found.append(_STATIC[first - 0x81] if first < _DYNAMIC else entries[first - _DYNAMIC])
+            elif first & _INDEXED:
+                index, at = _integer(block, at, 0x7F)
+                found.append(self._entry(index))
             elif first & _ADDED:
                 one, at = self._literal(block, at, 0x3F)
                 self._add(one)
+                found.append(one)
             elif first & _RESIZED:
                 if found:
                     raise BadFrame
                 limit, at = _integer(block, at, 0x1F)
                 self._resize(limit)
-                continue
             else:
                 one, at = self._literal(block, at, 0x0F)
-            found.append(one)
-            total += len(one.name) + len(one.value) + _OVERHEAD
-            if total > _LIST_LIMIT:
-                raise BadFrame
-        if self._limit > self._allowed:
+                found.append(one)
+        if self._limit > self._allowed or sum([one[5] for one in found]) > _LIST_LIMIT:
             raise BadFrame
         return found
 
@@ -90,7 +91,7 @@ class HeaderReader:
         index = block[at] & mask
         if index:
             index, at = (index, at + 1) if index != mask else _integer(block, at, mask)
-            name = self._entry(index).name
+            name = self._entry(index)[0]
         else:
             name, at = _string(block, at + 1)
         value, at = _string(block, at)
@@ -106,7 +107,7 @@ class HeaderReader:
     def _add(self, one: Said) -> None:
         self._changed = True
         self._entries.appendleft(one)
-        self._size += len(one.name) + len(one.value) + _OVERHEAD
+        self._size += one.size
         self._shrink()
 
     def _resize(self, limit: int) -> None:
@@ -118,8 +119,7 @@ class HeaderReader:
 
     def _shrink(self) -> None:
         while self._size > self._limit:
-            last = self._entries.pop()
-            self._size -= len(last.name) + len(last.value) + _OVERHEAD
+            self._size -= self._entries.pop().size
 
 
 def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
@@ -146,33 +146,37 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
     return (_unpacked(block[at:end]) if first & _HUFFMAN else block[at:end]), end
 
 
-class _Steps(dict[int, tuple[int, bytes, bool]]):
-    """By state (in the high bits) and byte: the next state, what was said, whether it may end here.
+class _State(dict[int, "tuple[str, _State, bool]"]):
+    """A state in reading a Huffman string: by the next byte what was said, the next state, whether it may end there.
 
-    Filled as it is used, from a table of half bytes: nobody needs all 65,536 of them.
+    Filled as it is used, from a table of half bytes: nobody needs all 65,536 steps.
     """
 
-    def __missing__(self, key: int) -> tuple[int, bytes, bool]:
-        state, text, flags = key >> 8, b"", 0
-        for half in (key >> 4 & 0xF, key & 0xF):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def __missing__(self, byte: int) -> tuple[str, _State, bool]:
+        state, text, flags = self._number, "", 0
+        for half in (byte >> 4, byte & 0xF):
             state, flags, symbol = huffman.HUFFMAN_TABLE[state * 16 + half]
             if flags & huffman.HUFFMAN_FAIL:
                 raise BadFrame
             if flags & huffman.HUFFMAN_EMIT_SYMBOL:
-                text += bytes([symbol])
-        step = self[key] = state << 8, text, bool(flags & huffman.HUFFMAN_COMPLETE)
+                text += chr(symbol)
+        step = self[byte] = text, _STATES[state], bool(flags & huffman.HUFFMAN_COMPLETE)
         return step
 
 
-_STEPS = _Steps()
+_STATES = [_State(number) for number in range(len(huffman.HUFFMAN_TABLE) // 16)]
 
 
 def _unpacked(data: bytes) -> bytes:
     """Read a Huffman string (RFC 7541, 5.2)."""
-    state, whole, steps, out = 0, True, _STEPS, bytearray()
+    state, whole, out = _STATES[0], True, ""
     for byte in data:
-        state, text, whole = steps[state | byte]
-        out += text
+        text, state, whole = state[byte]
+        out += text  # which for text, other than for bytes, does not copy
     if not whole:
         raise BadFrame
-    return bytes(out)
+    return out.encode("latin-1")

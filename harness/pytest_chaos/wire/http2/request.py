@@ -58,6 +58,10 @@ class Http2Request(Exchange):
             self._request_done()
         self.start()
 
+    def was_forwarded(self, callee_id: int) -> None:
+        """The whole request is with the callee, and recorded, already."""
+        self.callee_id, self._request_ended = callee_id, True
+
     def request_data(self, frame: Frame) -> None:
         """Take a DATA frame of the caller."""
         size = len(frame.raw) - frames.HEAD
