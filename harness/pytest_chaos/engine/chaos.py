@@ -167,6 +167,7 @@ class Chaos:
         """
         with self._nemesis.toxiproxy() as client:
             yield client
+
     @property
     def schedules(self) -> tuple[Schedule, ...]:
         """What was installed so far, in order."""
