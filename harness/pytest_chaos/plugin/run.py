@@ -224,8 +224,9 @@ def shorten(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     if call.excinfo is None or not isinstance(call.excinfo.value, (Violation, Inconclusive, ChaosError)):
         return
     error = call.excinfo.value
-    frames = [entry for entry in call.excinfo.traceback if "pytest_chaos" not in str(entry.path)]
-    at = f"\n\nat {frames[-1].path}:{frames[-1].lineno + 1}" if frames and not isinstance(error, ChaosError) else ""
+    file, line, _ = report.location
+    lines = [entry.lineno for entry in call.excinfo.traceback if str(entry.path).endswith(file)]
+    at = "" if isinstance(error, ChaosError) else f"\n\nat {file}:{(lines[-1] if lines else line or 0) + 1}"
     report.longrepr = f"{type(error).__name__}: {str(error).lstrip()}{at}"
 
 
