@@ -10,6 +10,7 @@ from pytest_chaos.automata.outcomes import outcome_of, retry_after_s, with_fault
 from pytest_chaos.automata.resend import resends, turned_away, without_resends
 from pytest_chaos.automata.schedule import Exponential
 from pytest_chaos.automata.timing import NS_PER_S, between, end_ns, latest_ns, ns, restarts, seconds, skew_ns, slack_ns
+from pytest_chaos.automata.waits import Waits, full_jitter
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.attempt import Attempt
@@ -19,6 +20,9 @@ from pytest_chaos.model.verdict import Verdict
 RETRYABLE_STATUSES = (408, 425, 429, 502, 503, 504)
 RETRYABLE_GRPC = (4, 8, 14)
 __all__ = ["Exponential", "Retry"]
+_BY_CHANCE = 1e-6
+"""Rarer than this, waits are not what chance gave a client that waits as declared; 100 times that is a doubt."""
+_MOST_WAITS = 100
 _RULES = ("R1", "R2", "R4", "R5", "R6", "R7", "R9", "R10", "R11")
 
 
@@ -27,12 +31,12 @@ _RULES = ("R1", "R2", "R4", "R5", "R6", "R7", "R9", "R10", "R11")
 class Retry:
     """The caller of ``link`` retries as declared; all times in seconds, attempts counted including the first.
 
-    Decides R1 (not more than ``max_attempts``), R2 (gaps as ``backoff`` says), R4 (only after a retryable outcome),
-    R5 (no re-send after an unknown effect without one identical key), R6 (Retry-After is respected), R7 (nothing
-    after ``deadline_s``), R9 (attempts are equal), R10 (none after a success, none overlapping unless ``hedging``),
-    R11 (it does go on until it succeeds). A gap runs from the end of an attempt to the start of the next, as seen on
-    the wire. ``operations`` restricts the policy to those, a trailing ``*`` matching any rest; ``idempotent`` names
-    operations that are so by nature. Raises ChaosError on a value out of range.
+    Decides R1 (not more than ``max_attempts``), R2 (gaps as ``backoff`` says; of full jitter all together), R4 (only
+    after a retryable outcome), R5 (no re-send after an unknown effect without one identical key), R6 (Retry-After is
+    respected), R7 (nothing after ``deadline_s``), R9 (attempts are equal), R10 (none after a success, none overlapping
+    unless ``hedging``), R11 (it does go on until it succeeds). A gap runs from the end of an attempt to the start of
+    the next, as seen on the wire. ``operations`` restricts the policy to those, a trailing ``*`` matching any rest;
+    ``idempotent`` names operations that are so by nature. Raises ChaosError on a value out of range.
     """
 
     link: str = ""
@@ -78,6 +82,9 @@ class Retry:
             self._resends(found, call)
             for run in call.runs:
                 self._run(found, history, call, run)
+        attended = (run for call in grouped.calls for run in call.runs if not run.detached)
+        runs = (without_resends(run.attempts) for run in attended)
+        self._waited(found, full_jitter(history, runs, self.backoff))
         return found.verdict()
 
     def retryable(self, attempt: Attempt) -> bool:
@@ -136,6 +143,13 @@ class Retry:
                     "R2",
                     f"the wait before attempt {k + 2} of {call.name} was {seconds(gap)}, of {low_s:g} to {high_s:g} s",
                 )
+
+    def _waited(self, found: Findings, waits: Waits | None) -> None:
+        """R2 of full jitter, which allows each wait to be none at all: all of them are hardly that short."""
+        if waits is not None and waits.chance < _BY_CHANCE:
+            found.fail("R2", f"{self.link}: {waits}", with_faults(waits.attempts))
+        elif waits is not None and waits.chance < 100 * _BY_CHANCE:
+            found.doubt(("R2",), str(waits))
 
     def _classes(self, found: Findings, call: Call, tries: list[Attempt]) -> None:
         for before, after in itertools.pairwise(tries):

@@ -51,6 +51,27 @@ def test_a_sound_retry_holds(rule: str) -> None:
     assert outcome(retried(), rule)[0] == "PASS"
 
 
+@pytest.mark.parametrize(
+    ("times", "gap", "expected"),
+    [(4, 1, "FAIL"), (3, 1, "INCONCLUSIVE"), (2, 1, "PASS"), (4, 20, "PASS"), (4, 100, "PASS")],
+)
+def test_r2_full_jitter_that_never_waits_is_no_jitter(times: int, gap: float, expected: str) -> None:
+    verdict, message = outcome(retried(times=times, gap=gap), "R2")
+    assert verdict == expected, message
+    if expected == "FAIL":
+        assert "the 3 waits were 3 ms in all, of up to 1.4 s" in message
+
+
+def test_r2_of_full_jitter_leaves_out_what_a_client_library_sends_again_by_itself() -> None:
+    builder = retried(times=2, gap=100)
+    for number in range(6):
+        op = builder.op(at=1000 + 100 * number)
+        at = 1010 + 100 * number
+        builder.attempt(LINK, op=op, at=at, error="reset", key=f"k{number}", reused=True, faults=("f1",))
+        builder.attempt(LINK, op=op, at=at + 11, key=f"k{number}")
+    assert outcome(builder, "R2")[0] == "PASS"
+
+
 @pytest.mark.parametrize("rule", ["R1", "R2", "R4", "R5", "R6", "R7", "R9", "R10", "R11"])
 def test_nothing_retried_decides_nothing(rule: str) -> None:
     builder = HistoryBuilder()
