@@ -132,6 +132,8 @@ class ChaosRun:
             except ChaosError as broken:
                 self._broken = broken
                 raise
+        else:
+            _same_topology(_topology(request), self._session.topology)
         return self._session
 
     def _baseline(self, session: Session, wanted: dict[str, Any]) -> None:
@@ -193,6 +195,17 @@ def _topology(request: pytest.FixtureRequest) -> Topology:
         msg = f"the fixture chaos_topology gave {type(topology).__name__}; it must return a pytest_chaos.Topology"
         raise ChaosError(msg)
     return topology
+
+
+def _same_topology(asked: Topology, running: Topology) -> None:
+    """Refuse to judge a test on a stack that another topology describes: another folder's conftest.py has its own."""
+    if asked is running or (asked.spec() == running.spec() and asked.policies() == running.policies()):
+        return
+    msg = (
+        f"this test's chaos_topology ({', '.join(node.name for node in asked.nodes)}) is not the one whose stack runs "
+        f"({', '.join(node.name for node in running.nodes)}): a run has one stack, so run their folders one at a time"
+    )
+    raise ChaosError(msg)
 
 
 def _callers_with_open_breakers(session: Session, record: CaseRecord) -> set[str]:
