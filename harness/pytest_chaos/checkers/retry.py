@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from pytest_chaos.automata.grouping import Call, Run, group
-from pytest_chaos.automata.outcomes import outcome_of, retry_after_s, with_faults
+from pytest_chaos.automata.outcomes import answered_otherwise, outcome_of, retry_after_s, with_faults
 from pytest_chaos.automata.resend import resends, turned_away, without_resends
 from pytest_chaos.automata.schedule import Exponential
 from pytest_chaos.automata.timing import NS_PER_S, between, end_ns, latest_ns, ns, restarts, seconds, skew_ns, slack_ns
@@ -247,7 +247,10 @@ class Retry:
     def _order(self, found: Findings, history: History, call: Call, run: Run) -> None:
         for before, after in itertools.pairwise(run.attempts):
             end = end_ns(before, history)
-            if before.outcome == "ok" and after.started_ns > end + skew_ns(history):
+            after_success = before.outcome == "ok" and after.started_ns > end + skew_ns(history)
+            if after_success and answered_otherwise(before, history):
+                found.missing(("R10",), f"a fault gave {call.name} an answer that may well be no success to its caller")
+            elif after_success:
                 found.fail(
                     "R10",
                     f"{call.link}: {call.name} was sent again {seconds(after.started_ns - end)} after its success "
