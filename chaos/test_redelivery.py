@@ -38,8 +38,9 @@ def test_an_order_that_is_delivered_twice_is_placed_once(chaos: Chaos) -> None:
 
 @pytest.mark.chaos
 def test_the_first_try_of_every_payment_fails_and_every_order_is_paid_once(chaos: Chaos) -> None:
-    busy = Status("orders -> payments", 503, operation="POST /payments", retry_after_s=1, first=1, per="op")
-    with chaos.fault(busy):
+    charged = "POST /payments"
+    worked = Status("orders -> payments", 503, operation=charged, retry_after_s=1, first=1, per="op", forward=True)
+    with chaos.fault(worked):
         client = chaos.client("orders")
         answers = [client.post("/api/orders", json=ORDER) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201] * 3

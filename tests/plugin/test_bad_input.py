@@ -81,3 +81,17 @@ def _left_behind(folder: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def test_a_second_topology_in_one_run_is_refused_and_no_test_of_it_judged(project: pytest.Pytester) -> None:
+    for folder, answer in (("first", "v1"), ("second", "v2")):
+        command = ["python", str(project.path / "service.py")]
+        node = _node(command, calls={"NEXT_URL": "http://x"}, env={"ANSWER": answer})
+        project.mkdir(folder)
+        (project.path / folder / "conftest.py").write_text(_conftest(node))
+        body = "chaos.client('one').get('/'); chaos.restart('one')\n    with pytest.raises(Inconclusive): chaos.check()"
+        text = f"import pytest\nfrom pytest_chaos import Inconclusive\n\n{TEST.format(body=body)}"
+        (project.path / folder / f"test_{folder}.py").write_text(text)
+    result = project.runpytest_subprocess("--chaos")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*this test's chaos_topology (one) is not the one whose stack runs (one)*"])

@@ -8,12 +8,14 @@ era are taken in the order of their deadlines (partial-order reduction), without
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Mode = Literal["closed", "open", "half-open"]
-Result = Literal["success", "failure", "neutral"]
+Result = Literal["success", "failure", "neutral", "unknown"]
+"""``unknown``: what the caller took it for nobody can say, so that all of the others are accepted."""
 Lenience = Literal["count", "ignore", "any"]
 
 
@@ -212,6 +214,9 @@ def _result(spec: Spec, state: State, event: Event) -> list[State]:
             outcomes.append(state)
         if spec.neutral == "ignore":
             return outcomes
+    if event.result == "unknown":
+        failed = dataclasses.replace(event, result="failure")
+        return [*outcomes, state, _counted(spec, state, event), _counted(spec, state, failed)]
     return [*outcomes, _counted(spec, state, event)]
 
 

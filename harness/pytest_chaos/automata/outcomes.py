@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pytest_chaos.model.attempt import Attempt
+from pytest_chaos.model.history import History
+
+_OTHER_ANSWERS = frozenset(
+    {"Corrupt", "DropHeader", "ForeignBody", "GrpcStatus", "RewriteHeader", "Status", "Truncate", "WrongLength"}
+)
 
 
 def outcome_of(attempt: Attempt) -> str:
@@ -31,3 +36,14 @@ def with_faults(attempts: Iterable[Attempt]) -> list[str]:
     """List the ids of attempts and of the faults that acted on them."""
     seen = list(attempts)
     return [*(one.id for one in seen), *dict.fromkeys(fault for one in seen for fault in one.faults)]
+
+
+def answered_otherwise(attempt: Attempt, history: History) -> bool:
+    """Whether a fault gave the caller another answer than the callee's: what looks well may be no success to it."""
+    kinds = {fault.id: fault.kind for fault in history.faults} if attempt.faults else {}
+    return any(kinds.get(fault) in _OTHER_ANSWERS for fault in attempt.faults)
+
+
+def end_unseen(attempt: Attempt) -> bool:
+    """Whether the caller ended the attempt without an answer: it may have given up long before it closed."""
+    return attempt.closed_by == "caller" and attempt.answered_ns is None

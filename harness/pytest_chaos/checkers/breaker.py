@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pytest_chaos.automata.breaker import Event, Lenience, Replay, Result, Spec, State, Step, replay
 from pytest_chaos.automata.breaker_evidence import Rejection, bounds, classify, rejections
-from pytest_chaos.automata.outcomes import with_faults
+from pytest_chaos.automata.outcomes import answered_otherwise, with_faults
 from pytest_chaos.automata.timing import end_ns, latest_ns, ns, restarts, seconds, skew_ns, slack_ns
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
@@ -66,7 +66,7 @@ class CircuitBreaker:
         found = Findings(history, self, self.link, _RULES)
         caller = self.link.partition(" -> ")[0]
         attempts = [one for one in history.on(self.link) if one.is_request]
-        self._explain(found, history, sum(self._result(one) == "failure" for one in attempts))
+        self._explain(found, history, sum(self._result(one, history) == "failure" for one in attempts))
         if any(node.name == caller and node.replicas > 1 for node in history.nodes):
             found.doubt(_RULES, f"{caller} has several replicas, each with a breaker of its own, behind one link")
             return found.verdict()
@@ -132,13 +132,19 @@ class CircuitBreaker:
             if one.ended_ns is not None:
                 early = one.ended_ns - (skew if one.closed_by == "caller" else 0)
                 high = max(min(one.ended_ns + skew, latest), early)
-                events.append(Event(kind="result", low=early, high=high, call=one.id, result=self._result(one)))
+                events.append(
+                    Event(kind="result", low=early, high=high, call=one.id, result=self._result(one, history))
+                )
         for turned in refused:
             ended = end_ns(turned.request, history)
             events.append(Event(kind="reject", low=turned.request.started_ns, high=ended, call=turned.request.id))
         return events
 
-    def _result(self, one: Attempt) -> Result:
+    def _result(self, one: Attempt, history: History) -> Result:
+        plain = self._plain_result(one)
+        return "unknown" if plain == "success" and answered_otherwise(one, history) else plain
+
+    def _plain_result(self, one: Attempt) -> Result:
         if one.error or one.ended_ns is None or (one.status is None and one.grpc_status is None):
             return "failure"
         if one.protocol == "grpc" and one.grpc_status is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pytest_chaos.automata.grouping import Call, Causes, group
 from pytest_chaos.automata.ledger import rows
 from pytest_chaos.automata.outcomes import with_faults
+from pytest_chaos.automata.repetition import Repetition
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.attempt import Attempt
@@ -22,6 +23,10 @@ _RULES = ("I1", "I3", "I9")
 _READS = ("GET ", "HEAD ", "OPTIONS ")
 _BUSY = (409, 425, 429)
 _MOST_WITNESSES = 16
+_UNREPEATED = (
+    "nothing was repeated: on the way to it no request that may have been worked on was sent again, "
+    "and nothing was restarted"
+)
 
 
 @registry.register("Idempotency")
@@ -33,7 +38,8 @@ class Idempotency:
     service's state (``"payments:charges"``). Decides I1 (effects per key, per marker and, with ``per_call``, per call
     of the driver), I3 (concurrent equal calls: one effect; each answer the result, 409 or a wait), I9 (one key on all
     attempts of an intent, another for another intent; on ``link``, which then must carry one, else on every link that
-    does). Raises ChaosError on a bad value.
+    does). Only what may have been worked on and was then repeated on the way to the ledger puts I1 to the test: a
+    request that a fault turned away before its callee does not. Raises ChaosError on a bad value.
     """
 
     effects: str
@@ -67,7 +73,6 @@ class Idempotency:
             found.missing(("I1",), idle or f"{self.effects} recorded no effect at all")
             return
         known = _Known(history)
-        repeated = known.repeated()
         for identity, mine in known.identities(effects, per_call=self.per_call).items():
             count = sum(one.count for one in mine)
             name = " ".join(identity)
@@ -77,10 +82,10 @@ class Idempotency:
                     f"{self.effects}: {name} had {count} effects; allowed is {self.max_effects}",
                     known.witness(mine),
                 )
-            elif repeated:
+            elif repeated := known.repeated(mine):
                 found.hold("I1", f"{self.effects}: {name} had {count} effect although {repeated}")
             else:
-                found.missing(("I1",), idle or "nothing was repeated: no call was sent twice and nothing was restarted")
+                found.missing(("I1",), idle or _UNREPEATED)
 
     def _concurrent(self, found: Findings, history: History, effects: list[Effect]) -> None:
         found.missing(("I3",), "no two calls with one idempotency key were open at a time")
@@ -149,6 +154,7 @@ class _Known:
         self._history = history
         self._causes = Causes(history)
         self._attempts = {attempt.id: attempt for attempt in history.attempts}
+        self._repetition = Repetition(history, self._causes)
 
     def op_of(self, effect: Effect) -> Op | None:
         """Give the op behind a stub's effect; a state row has none."""
@@ -171,33 +177,12 @@ class _Known:
                 found.setdefault((what, "of", "nobody known"), [effect])
         return found
 
-    def repeated(self) -> str:
-        """Say what put idempotency to the test, or nothing."""
-        history = self._history
-        keys = [op.idempotency_key for op in history.ops if op.idempotency_key]
-        if len(keys) > len(set(keys)):
-            return "the driver repeated its call"
-        for link in dict.fromkeys(one.link for one in history.attempts):
-            for call in group(history, link).calls:
-                if len(call.attempts) > 1 and not call.operation.startswith(_READS):
-                    return f"{call.operation} was sent {len(call.attempts)} times on {link}"
-        again = self._delivered_again()
-        if again is not None:
-            return f"{again.operation} was delivered to {again.callee} twice"
-        lost = next((event for event in history.node_events if event.event in ("killed", "exited", "stopped")), None)
-        return f"{lost.node} was {lost.event}" if lost else ""
-
-    def _delivered_again(self) -> Attempt | None:
-        """Find what a fault sent to a callee that had it from the caller already."""
-        sent = {(one.link, one.operation, one.body_hash) for one in self._history.attempts if _reached(one, own=True)}
-        return next(
-            (
-                one
-                for one in self._history.attempts
-                if _reached(one, own=False) and (one.link, one.operation, one.body_hash) in sent
-            ),
-            None,
-        )
+    def repeated(self, effects: Iterable[Effect]) -> str:
+        """Say what put these effects' being single to the test, or nothing."""
+        mine = list(effects)
+        ops = [op for op in map(self.op_of, mine) if op]
+        known = ops if len(ops) == len(mine) else []
+        return self._repetition.towards(mine[0].node, known)
 
     def witness(self, effects: Iterable[Effect]) -> list[str]:
         """List the effects, the requests that reached the ledger, and what happened upstream of them."""
@@ -220,11 +205,6 @@ class _Known:
 
     def _cause(self, attempt: Attempt) -> Op | None:
         return self._causes.of(attempt) or self._causes.exclusive(attempt.started_ns)
-
-
-def _reached(attempt: Attempt, *, own: bool) -> bool:
-    reached = attempt.forwarded_ns is not None and attempt.replayed is not own
-    return reached and not attempt.operation.startswith(_READS)
 
 
 def _overlap(ops: list[Op]) -> bool:

@@ -6,10 +6,11 @@ import itertools
 from dataclasses import dataclass, field
 
 from pytest_chaos.automata.grouping import Call, Run, group
-from pytest_chaos.automata.outcomes import outcome_of, retry_after_s, with_faults
+from pytest_chaos.automata.outcomes import answered_otherwise, end_unseen, outcome_of, retry_after_s, with_faults
 from pytest_chaos.automata.resend import resends, turned_away, without_resends
 from pytest_chaos.automata.schedule import Exponential
 from pytest_chaos.automata.timing import NS_PER_S, between, end_ns, latest_ns, ns, restarts, seconds, skew_ns, slack_ns
+from pytest_chaos.automata.waits import Waits, full_jitter
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
 from pytest_chaos.model.attempt import Attempt
@@ -19,6 +20,9 @@ from pytest_chaos.model.verdict import Verdict
 RETRYABLE_STATUSES = (408, 425, 429, 502, 503, 504)
 RETRYABLE_GRPC = (4, 8, 14)
 __all__ = ["Exponential", "Retry"]
+_BY_CHANCE = 1e-6
+"""Rarer than this, waits are not what chance gave a client that waits as declared; 100 times that is a doubt."""
+_MOST_WAITS = 100
 _RULES = ("R1", "R2", "R4", "R5", "R6", "R7", "R9", "R10", "R11")
 
 
@@ -27,12 +31,12 @@ _RULES = ("R1", "R2", "R4", "R5", "R6", "R7", "R9", "R10", "R11")
 class Retry:
     """The caller of ``link`` retries as declared; all times in seconds, attempts counted including the first.
 
-    Decides R1 (not more than ``max_attempts``), R2 (gaps as ``backoff`` says), R4 (only after a retryable outcome),
-    R5 (no re-send after an unknown effect without one identical key), R6 (Retry-After is respected), R7 (nothing
-    after ``deadline_s``), R9 (attempts are equal), R10 (none after a success, none overlapping unless ``hedging``),
-    R11 (it does go on until it succeeds). A gap runs from the end of an attempt to the start of the next, as seen on
-    the wire. ``operations`` restricts the policy to those, a trailing ``*`` matching any rest; ``idempotent`` names
-    operations that are so by nature. Raises ChaosError on a value out of range.
+    Decides R1 (not more than ``max_attempts``), R2 (gaps as ``backoff`` says; of full jitter all together), R4 (only
+    after a retryable outcome), R5 (no re-send after an unknown effect without one identical key), R6 (Retry-After is
+    respected), R7 (nothing after ``deadline_s``), R9 (attempts are equal), R10 (none after a success, none overlapping
+    unless ``hedging``), R11 (it does go on until it succeeds). A gap runs from the end of an attempt to the start of
+    the next, as seen on the wire. ``operations`` restricts the policy to those, a trailing ``*`` matching any rest;
+    ``idempotent`` names operations that are so by nature. Raises ChaosError on a value out of range.
     """
 
     link: str = ""
@@ -81,6 +85,9 @@ class Retry:
             self._same(found, call)
             for run in call.runs:
                 self._run(found, history, call, run)
+        attended = (run for call in grouped.calls for run in call.runs if not run.detached)
+        runs = (without_resends(run.attempts) for run in attended)
+        self._waited(found, full_jitter(history, runs, self.backoff))
         return found.verdict()
 
     def retryable(self, attempt: Attempt) -> bool:
@@ -127,7 +134,9 @@ class Retry:
             asked_s = retry_after_s(before) or 0.0
             low, high = ns(low_s), ns(max(high_s, asked_s))
             previous_s = gap / NS_PER_S
-            if gap < low - skew_ns(history) or gap > latest_ns(history, high):
+            if gap < low - skew_ns(history) and end_unseen(before):
+                found.missing(("R2",), f"nobody saw when {before.caller} gave up, only when it closed the connection")
+            elif gap < low - skew_ns(history) or gap > latest_ns(history, high):
                 found.fail(
                     "R2",
                     f"{call.link}: the wait before attempt {k + 2} of {call.name} was {seconds(gap)}; "
@@ -139,6 +148,13 @@ class Retry:
                     "R2",
                     f"the wait before attempt {k + 2} of {call.name} was {seconds(gap)}, of {low_s:g} to {high_s:g} s",
                 )
+
+    def _waited(self, found: Findings, waits: Waits | None) -> None:
+        """R2 of full jitter, which allows each wait to be none at all: all of them are hardly that short."""
+        if waits is not None and waits.chance < _BY_CHANCE:
+            found.fail("R2", f"{self.link}: {waits}", with_faults(waits.attempts))
+        elif waits is not None and waits.chance < 100 * _BY_CHANCE:
+            found.doubt(("R2",), str(waits))
 
     def _classes(self, found: Findings, call: Call, tries: list[Attempt]) -> None:
         for before, after in itertools.pairwise(tries):
@@ -235,7 +251,10 @@ class Retry:
     def _order(self, found: Findings, history: History, call: Call, run: Run) -> None:
         for before, after in itertools.pairwise(run.attempts):
             end = end_ns(before, history)
-            if before.outcome == "ok" and after.started_ns > end + skew_ns(history):
+            after_success = before.outcome == "ok" and after.started_ns > end + skew_ns(history)
+            if after_success and answered_otherwise(before, history):
+                found.missing(("R10",), f"a fault gave {call.name} an answer that may well be no success to its caller")
+            elif after_success:
                 found.fail(
                     "R10",
                     f"{call.link}: {call.name} was sent again {seconds(after.started_ns - end)} after its success "

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_chaos.engine import quiescence
 from pytest_chaos.engine.aim import Aim
+from pytest_chaos.engine.blocks import Block, Blocks
 from pytest_chaos.engine.bursting import burst
 from pytest_chaos.engine.clock import wait_until
 from pytest_chaos.engine.driver import DEFAULT_TIMEOUT_S, AsyncClient, Client, OpLog
 from pytest_chaos.engine.identity import Identities
-from pytest_chaos.engine.judge import Judgement, bind, judge
+from pytest_chaos.engine.judge import Judgement, bind, judge, later
 from pytest_chaos.engine.nemesis import Nemesis
 from pytest_chaos.engine.publishing import Publishing
 from pytest_chaos.engine.recorder import Gathered, Window
@@ -64,10 +65,12 @@ class Chaos:
         self._nemesis = Nemesis(
             session.keeper, session.topology, test, aim=aim, recorded=recorded, before_wipe=session.hold
         )
+        self._blocks = Blocks(self._nemesis)
         self._publishing = Publishing(session, self._ops)
         self._cleanup = ExitStack()
         self._cleanup.callback(self._publishing.close)
         self.judgements: list[Judgement] = []
+        self._judged_schedules = 0
 
     # -- driving -------------------------------------------------------------------------------------------------
 
@@ -125,14 +128,9 @@ class Chaos:
 
     # -- faults --------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def fault(self, *faults: Fault) -> Iterator[None]:
-        """Install faults together for the length of the block; leaving it lifts them, and the undo is proved."""
-        schedule = self._nemesis.install(faults)
-        try:
-            yield
-        finally:
-            self._nemesis.uninstall(schedule)
+    def fault(self, *faults: Fault) -> Block:
+        """Install faults together for the length of a ``with`` block; leaving it lifts them, and the undo is proved."""
+        return self._blocks.make(*faults)
 
     def heal(self) -> None:
         """Lift every fault of this test that is in force, newest first, each undo proved; the blocks then end quietly.
@@ -224,31 +222,42 @@ class Chaos:
     # -- judging -------------------------------------------------------------------------------------------------
 
     def check(self, *checkers: Checker) -> tuple[Verdict, ...]:
-        """Wait for rest, judge, and raise Violation or Inconclusive.
-
-        Without arguments: declared policies and universal rules.
+        """Wait for rest, judge, and raise Violation or Inconclusive; without arguments: policies and universal rules.
 
         The given checkers must decide all their ``rules`` (or at least one rule). The links' policies and the
         universal rules always run along.
         """
+        self._blocks.entered()
+        return self._decide(self._judged(checkers))
+
+    def finish(self) -> None:
+        """Judge a test that never called ``check``, and what another one did after its last.
+
+        Raise FaultError for a block that was never entered, StackError when a part of the harness died.
+        """
+        self.unbroken()
+        self._blocks.entered(at_the_end=True)
+        if not self.judgements:
+            self.check()
+        elif len(self.schedules) > self._judged_schedules:
+            self._decide(later(self._judged(()), self.judgements))
+
+    def _judged(self, checkers: Sequence[Checker]) -> Judgement:
         history = self.history(unrest=self.settle())
         if history.broken():
             raise StackError(broken(history.broken()))
-        judgement = judge(
+        return judge(
             history, named=checkers, declared=self._session.topology.policies(), universal=self._session.universal()
         )
+
+    def _decide(self, judgement: Judgement) -> tuple[Verdict, ...]:
         self.judgements.append(judgement)
+        self._judged_schedules = len(self.schedules)
         if judgement.decision == "violated":
             raise Violation(self._render(judgement))
         if judgement.decision == "inconclusive" and not self._allow_inconclusive:
             raise Inconclusive(self._render(judgement))
         return judgement.verdicts
-
-    def finish(self) -> None:
-        """Judge a test that never called ``check``; raise StackError when a part of the harness died in it."""
-        self.unbroken()
-        if not self.judgements:
-            self.check()
 
     def unbroken(self, seen: str = "") -> None:
         """Raise StackError when a part of the harness died since the test began; ``seen`` is what the test then saw."""

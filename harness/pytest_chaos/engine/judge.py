@@ -90,6 +90,22 @@ def judge(
     )
 
 
+def later(judgement: Judgement, before: Sequence[Judgement]) -> Judgement:
+    """Leave of a test's last judgement, which nobody asked for, what those before it could not know.
+
+    That is: failures that they did not tell, and faults after them that hit nothing.
+    """
+    told = {(one.rule, one.subject, one.message) for earlier in before for one in earlier.failures}
+    known = {fault.id for earlier in before for fault in earlier.history.faults}
+    faults = [fault for fault in judgement.history.faults if fault.hits == 0 and fault.id not in known]
+    return dataclasses.replace(
+        judgement,
+        failures=tuple(one for one in judgement.failures if (one.rule, one.subject, one.message) not in told),
+        missing=tuple(unhit(fault, judgement.history) for fault in faults),
+        required=before[-1].required if before else (),
+    )
+
+
 def run(checker: Checker, history: History) -> Verdict:
     """Run one checker; its crash is INCONCLUSIVE with the traceback, never a pass and never a failure of the system."""
     try:

@@ -138,9 +138,7 @@ class Nemesis:
 
     def _merge(self, told: FaultRecord) -> FaultRecord:
         known = self._records[told.id]
-        return dataclasses.replace(
-            told, kind=known.kind, target=known.target, params=known.params, links=known.links
-        )
+        return dataclasses.replace(told, kind=known.kind, target=known.target, params=known.params, links=known.links)
 
     def _compile(self, fault: Fault) -> Installed:
         fault_id = f"f{next(self._numbers)}"

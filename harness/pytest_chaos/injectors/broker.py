@@ -96,9 +96,7 @@ class BrokerStep:
         if not self._proof:
             await self._count()
         toll = self._toll
-        return {
-            self._act.fault: Seen(hits=toll.hits, first_ns=toll.first_ns, last_ns=toll.last_ns, proof=toll.proof)
-        }
+        return {self._act.fault: Seen(hits=toll.hits, first_ns=toll.first_ns, last_ns=toll.last_ns, proof=toll.proof)}
 
     async def _again(self) -> str:
         await self._off(self._disturbance.close)

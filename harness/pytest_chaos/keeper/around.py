@@ -35,9 +35,7 @@ class _Seen:
 class Around:
     """Looks for such connections; ``nodes`` maps real ports to nodes, ``harness`` gives our own clients' processes."""
 
-    def __init__(
-        self, run_id: str, nodes: Callable[[], Mapping[int, str]], harness: Callable[[], set[int]]
-    ) -> None:
+    def __init__(self, run_id: str, nodes: Callable[[], Mapping[int, str]], harness: Callable[[], set[int]]) -> None:
         self._run_id = run_id
         self._nodes = nodes
         self._harness = harness

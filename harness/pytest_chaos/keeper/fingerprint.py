@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_chaos.keeper import wiring
 from pytest_chaos.model.codec import to_json
 from pytest_chaos.model.plan import NodeSpec, StackSpec
 
-_SKIPPED = frozenset({"__pycache__", "node_modules", ".git", ".venv", "venv", "target", "build", "dist"})
+_CACHES = {".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
+_SKIPPED = frozenset({"__pycache__", "node_modules", ".git", ".venv", "venv", "target", "build", "dist"} | _CACHES)
 _MOST_FILES = 5_000
 _LONGEST_NAME = 1_000
 
@@ -32,10 +33,24 @@ def fingerprint(node: NodeSpec, spec: StackSpec, environ: Mapping[str, str]) -> 
 
 
 def _watched(node: NodeSpec, base: Path) -> Iterator[Path]:
-    """Give what a node is made of: what it says itself, else the Python module or the files that its command names."""
+    """Give what a node is made of: what it says itself, else what its command names, else its whole folder."""
     if node.watch:
         yield from (base / item for item in node.watch)
         return
+    named = list(_named(node, base))
+    yield from named
+    if not named and node.kind == "service" and node.command and not _is_inline(node.command):
+        # ``npm start``, ``sh -c ...``: which files it runs nobody can say, and an old service is not judged as new.
+        around = base.iterdir() if base.is_dir() else ()
+        yield from (item for item in around if item.name not in {*_SKIPPED, "reports"})
+
+
+def _is_inline(command: Sequence[str]) -> bool:
+    return Path(command[0]).name.startswith("python") and "-c" in command
+
+
+def _named(node: NodeSpec, base: Path) -> Iterator[Path]:
+    """Give the Python module or the files that a command names."""
     for before, item in zip(("", *node.command), node.command, strict=False):
         if before == "-m":
             top = item.partition(".")[0]

@@ -199,9 +199,7 @@ class Mesh:
         home, log = self._home, self._home.node_log(WIRE)
         command = (*self._command, "--ids-from", str(self._starts * _IDS_APART + 1))
         self._starts += 1
-        run = NodeRun(
-            name=WIRE, run_id=home.run_id, command=command, env=self._environ, log=log, cwd=str(home.folder)
-        )
+        run = NodeRun(name=WIRE, run_id=home.run_id, command=command, env=self._environ, log=log, cwd=str(home.folder))
         running = self._running = await self._runtime.start(run)
         try:
             self._wire = await WireLink.connect(

@@ -76,7 +76,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chaotic = [item for item in items if is_chaos(item)]
     if options.enabled(config):
         for item in chaotic:
-            item.add_marker(pytest.mark.usefixtures("chaos"))
+            # Not by a marker: what a test's fixtures are is known by now, and ``usefixtures`` would be read no more.
+            names: list[str] = getattr(item, "fixturenames", [])
+            if "chaos" not in names:
+                names.append("chaos")
         # Last, so that no stack is up while other tests run: its observers share their process, its load their cores.
         items.sort(key=is_chaos)
         _replay(config, items)
@@ -144,6 +147,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         raise
     in_hand = pyfuncitem.stash.get(_OF_TEST, None)
     if in_hand is not None:
+        in_hand.finish()
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Judge what is called in another way than a function, such as a unittest.TestCase's method, as well."""
+    result = yield
+    in_hand = item.stash.get(_OF_TEST, None)
+    if in_hand is not None and not getattr(item, "_excinfo", None):
         in_hand.finish()
     return result
 

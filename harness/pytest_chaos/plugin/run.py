@@ -24,7 +24,7 @@ from pytest_chaos.plugin import options, replaying
 from pytest_chaos.plugin.case import case_record
 from pytest_chaos.plugin.marker import marker_options
 from pytest_chaos.plugin.needs import need, not_to_be_had
-from pytest_chaos.plugin.starting import progress_of, topology_of
+from pytest_chaos.plugin.starting import progress_of, same_topology, topology_of
 
 if TYPE_CHECKING:
     from pytest_chaos.engine.judge import Judgement
@@ -132,6 +132,8 @@ class ChaosRun:
             except ChaosError as broken:
                 self._broken = broken
                 raise
+        else:
+            same_topology(topology_of(request), self._session.topology)
         return self._session
 
     def _baseline(self, session: Session, wanted: dict[str, Any]) -> None:
@@ -196,8 +198,9 @@ def shorten(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     if call.excinfo is None or not isinstance(call.excinfo.value, (Violation, Inconclusive, ChaosError)):
         return
     error = call.excinfo.value
-    frames = [entry for entry in call.excinfo.traceback if "pytest_chaos" not in str(entry.path)]
-    at = f"\n\nat {frames[-1].path}:{frames[-1].lineno + 1}" if frames and not isinstance(error, ChaosError) else ""
+    file, line, _ = report.location
+    lines = [entry.lineno for entry in call.excinfo.traceback if str(entry.path).endswith(file)]
+    at = "" if isinstance(error, ChaosError) else f"\n\nat {file}:{(lines[-1] if lines else line or 0) + 1}"
     report.longrepr = f"{type(error).__name__}: {str(error).lstrip()}{at}"
 
 

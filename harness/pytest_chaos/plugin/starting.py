@@ -26,6 +26,17 @@ def topology_of(request: pytest.FixtureRequest) -> Topology:
     return topology
 
 
+def same_topology(asked: Topology, running: Topology) -> None:
+    """Refuse to judge a test on a stack that another topology describes: another folder's conftest.py has its own."""
+    if asked is running or (asked.spec() == running.spec() and asked.policies() == running.policies()):
+        return
+    msg = (
+        f"this test's chaos_topology ({', '.join(node.name for node in asked.nodes)}) is not the one whose stack runs "
+        f"({', '.join(node.name for node in running.nodes)}): a run has one stack, so run their folders one at a time"
+    )
+    raise ChaosError(msg)
+
+
 def progress_of(config: pytest.Config) -> Callable[[str], None]:
     """Give what writes a line to the terminal at once, past pytest's capture; in a worker of xdist nothing is shown."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")

@@ -159,9 +159,7 @@ def schedules(draw: st.DrawFn, *, links: Sequence[str] = LINKS, nodes: Sequence[
     return Schedule(id="s1", owner="t", faults=tuple(compiled))
 
 
-def installed(
-    fault: Fault, fault_id: str, *, links: Sequence[str] = LINKS, nodes: Sequence[str] = NODES
-) -> Installed:
+def installed(fault: Fault, fault_id: str, *, links: Sequence[str] = LINKS, nodes: Sequence[str] = NODES) -> Installed:
     """Compile one fault as a schedule holds it, on these links and nodes; raise TopologyError as the engine does."""
     actions = fault.actions(fault_id)
     across = [rule for one in actions if isinstance(one, Cut) for rule in cutting.rules(one, nodes, _specs(links))]

@@ -277,6 +277,4 @@ def _both(cells):
 def agrees(cell, page):
     """Whether what was seen is among what the page says."""
     names = [field.name for field in dataclasses.fields(Cell)]
-    return all(
-        set(getattr(cell, name).split(" or ")) <= set(getattr(page, name).split(" or ")) for name in names
-    )
+    return all(set(getattr(cell, name).split(" or ")) <= set(getattr(page, name).split(" or ")) for name in names)

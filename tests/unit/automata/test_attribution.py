@@ -133,9 +133,12 @@ def test_a_trace_that_a_consumer_began_belongs_to_the_one_test_whose_messages_it
         links = tuple(SpanLink(trace_id=trace(test), span_id="1" * 16) for test in tests)
         return built.span("mail", kind="consumer", trace=new, at=12, links=links)
 
-    mine, _others, both, none = consumed("a" * 32, MINE), consumed("b" * 32, OTHERS), consumed(
-        "c" * 32, MINE, OTHERS
-    ), consumed("d" * 32)
+    mine, _others, both, none = (
+        consumed("a" * 32, MINE),
+        consumed("b" * 32, OTHERS),
+        consumed("c" * 32, MINE, OTHERS),
+        consumed("d" * 32),
+    )
     child = built.attempt("mail -> gateway", at=13, headers={"traceparent": f"00-{'a' * 32}-1-01"})
     mixed = built.attempt("mail -> gateway", at=13, headers={"traceparent": f"00-{'c' * 32}-1-01"})
     own, loose = stage.split()

@@ -233,3 +233,22 @@ def test_several_replicas_are_inconclusive() -> None:
 def test_numbers_that_are_no_breaker_are_refused() -> None:
     with pytest.raises(ChaosError, match="failures=0"):
         CircuitBreaker(LINK, failures=0)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("ForeignBody", "PASS"), ("Delay", "FAIL")])
+def test_answers_that_a_fault_spoilt_may_open_it(kind: str, expected: str) -> None:
+    builder = HistoryBuilder()
+    builder.fault(kind, LINK, at=0)
+    for number in range(6):
+        rejected = number == 5
+        told = {"retry-after": "3"} if rejected else {}
+        op = builder.op(at=50 * number, took=20, status=503, response_headers=told)
+        asked = 50 * number + 1
+        builder.attempt(
+            "test -> orders", "POST /api/orders", op=op, at=asked, took=18, status=503, response_headers=told
+        )
+        if not rejected:
+            builder.attempt(LINK, op=op, at=50 * number + 2, faults=("f1",))
+    found = assert_laws(POLICY, builder.build()).of("B2")
+    assert found is not None
+    assert found.outcome == expected

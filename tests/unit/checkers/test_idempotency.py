@@ -69,6 +69,43 @@ def test_i1_nothing_repeated_decides_nothing() -> None:
     assert "nothing was repeated" in found.missing
 
 
+def test_i1_a_request_that_was_turned_away_before_its_callee_is_no_repetition() -> None:
+    builder = HistoryBuilder()
+    op = builder.op(took=500, status=201)
+    builder.fault("FailFirst", "orders -> payments")
+    builder.attempt(op=op, at=10, status=503, forwarded=False, faults=("f1",))
+    builder.attempt(op=op, at=110, upstream=201)
+    sent = builder.attempt("payments -> acquirer", "POST /charges", op=op, at=112)
+    builder.stub_effect(attempt=sent, at=114, key="k", marker="ord-1")
+    assert "nothing was repeated" in result(builder, "I1").missing
+
+
+def test_i1_a_repetition_that_does_not_lead_to_the_ledger_decides_nothing() -> None:
+    builder = charged(keys=("k",))
+    builder.fault("AnswerLost", "orders -> inventory")
+    op = builder.op(at=600, took=100)
+    for number in range(2):
+        builder.attempt(
+            "orders -> inventory", "POST /reserve", op=op, at=610 + 20 * number, upstream=201, error="reset"
+        )
+    assert "nothing was repeated" in result(builder, "I1").missing
+
+
+def test_i1_a_repetition_of_another_call_decides_nothing_of_this_one() -> None:
+    builder = charged(keys=("k",))
+    op = builder.op(at=600, took=100)
+    for number in range(2):
+        builder.attempt(op=op, at=610 + 20 * number, upstream=201, error="reset")
+    assert "nothing was repeated" in result(builder, "I1").missing
+
+
+@pytest.mark.parametrize(("node", "at", "expected"), [("payments", 50, "PASS"), ("inventory", 50, "INCONCLUSIVE")])
+def test_i1_only_the_crash_of_a_node_that_works_for_the_ledger_decides(node: str, at: float, expected: str) -> None:
+    builder = charged(keys=("k",))
+    builder.node(node, "killed", at=at)
+    assert result(builder, "I1").outcome == expected
+
+
 def test_i1_no_effect_at_all_decides_nothing() -> None:
     assert "recorded no effect" in result(charged(effects=0), "I1").missing
 

@@ -51,6 +51,27 @@ def test_a_sound_retry_holds(rule: str) -> None:
     assert outcome(retried(), rule)[0] == "PASS"
 
 
+@pytest.mark.parametrize(
+    ("times", "gap", "expected"),
+    [(4, 1, "FAIL"), (3, 1, "INCONCLUSIVE"), (2, 1, "PASS"), (4, 20, "PASS"), (4, 100, "PASS")],
+)
+def test_r2_full_jitter_that_never_waits_is_no_jitter(times: int, gap: float, expected: str) -> None:
+    verdict, message = outcome(retried(times=times, gap=gap), "R2")
+    assert verdict == expected, message
+    if expected == "FAIL":
+        assert "the 3 waits were 3 ms in all, of up to 1.4 s" in message
+
+
+def test_r2_of_full_jitter_leaves_out_what_a_client_library_sends_again_by_itself() -> None:
+    builder = retried(times=2, gap=100)
+    for number in range(6):
+        op = builder.op(at=1000 + 100 * number)
+        at = 1010 + 100 * number
+        builder.attempt(LINK, op=op, at=at, error="reset", key=f"k{number}", reused=True, faults=("f1",))
+        builder.attempt(LINK, op=op, at=at + 11, key=f"k{number}")
+    assert outcome(builder, "R2")[0] == "PASS"
+
+
 @pytest.mark.parametrize("rule", ["R1", "R2", "R4", "R5", "R6", "R7", "R9", "R10", "R11"])
 def test_nothing_retried_decides_nothing(rule: str) -> None:
     builder = HistoryBuilder()
@@ -114,6 +135,18 @@ def test_r1_a_restart_of_the_caller_begins_a_new_run() -> None:
 def test_r2_gaps_are_held_to_the_schedule(gap: float, jitter: str, expected: str) -> None:
     policy = Retry(LINK, backoff=Exponential(0.2, jitter=jitter))  # type: ignore[arg-type]
     assert outcome(retried(times=2, gap=gap), "R2", policy=policy)[0] == expected
+
+
+@pytest.mark.parametrize(("closed_by", "expected"), [("caller", "INCONCLUSIVE"), ("callee", "FAIL")])
+def test_r2_a_client_that_waits_before_it_closes_is_not_said_to_have_waited_too_little(
+    closed_by: str, expected: str
+) -> None:
+    builder = HistoryBuilder()
+    op = builder.op(took=2000)
+    builder.attempt(LINK, op=op, at=5, took=700, error="eof", closed_by=closed_by, key="k1")
+    builder.attempt(LINK, op=op, at=706, key="k1")
+    policy = Retry(LINK, backoff=Exponential(0.2, jitter="equal"))
+    assert outcome(builder, "R2", policy=policy)[0] == expected
 
 
 def test_r2_linear_growth_is_not_exponential() -> None:
@@ -237,6 +270,16 @@ def test_r10_overlap_and_a_resend_after_success_are_found(build: Callable[[], tu
     builder.attempt(LINK, op=op, at=first, took=took, marker="m", key="k")
     builder.attempt(LINK, op=op, at=second, took=took, marker="m", key="k")
     assert outcome(builder, "R10")[0] == "FAIL"
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("WrongLength", "INCONCLUSIVE"), ("Delay", "FAIL")])
+def test_r10_an_answer_that_a_fault_spoilt_is_no_success(kind: str, expected: str) -> None:
+    builder = HistoryBuilder()
+    op = builder.op(took=900)
+    builder.fault(kind, LINK, at=0)
+    builder.attempt(LINK, op=op, at=5, marker="m", key="k", faults=("f1",))
+    builder.attempt(LINK, op=op, at=215, marker="m", key="k")
+    assert outcome(builder, "R10")[0] == expected
 
 
 def test_r10_allows_overlap_where_hedging_is_declared() -> None:

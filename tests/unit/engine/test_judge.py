@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from pytest_chaos.engine.judge import judge
+from pytest_chaos.engine.judge import judge, later
 from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.history import FaultRecord, History, NodeEvent
 from pytest_chaos.model.verdict import RuleOutcome, RuleResult, Verdict
@@ -124,3 +124,15 @@ def test_a_toxic_that_a_test_set_by_itself_is_unproved() -> None:
     assert judgement.decision == "inconclusive"
     (said,) = judgement.missing
     assert said.startswith("the toxic latency on a -> b (latency=9), set through the toxiproxy fixture, is unproved")
+
+
+def test_what_came_after_the_last_check_is_weighed_alone() -> None:
+    first = judge(_history(_fault(0)), named=[_Says(outcomes=(FAIL,))])
+    again = judge(_history(_fault(0)), named=[], universal=[_Says(outcomes=(FAIL,))])
+    assert later(again, [first]).decision == "held"
+    fresh = dataclasses.replace(_fault(0), id="f2")
+    assert later(judge(_history(_fault(0), fresh), named=[]), [first]).missing == (
+        judge(_history(fresh), named=[]).missing[0],
+    )
+    worse = judge(_history(_fault(1)), named=[], universal=[_Says(outcomes=(("R5", "FAIL"),))])
+    assert later(worse, [first]).decision == "violated"

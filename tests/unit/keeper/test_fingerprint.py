@@ -36,6 +36,8 @@ def project(tmp_path: Path) -> Path:
         (("python", "-m", "shop.orders"), (), ["shop/orders/__main__.py"], ["main.py"]),
         (("python", "main.py"), ("conf",), ["conf/a.toml"], ["main.py"]),
         (("python", "-c", "a.b\n" * 3000), (), [], ["main.py"]),
+        (("sh", "-c", "python main.py"), (), ["main.py", "other/x.py"], []),
+        (("npm", "start"), (), ["main.py", "conf/a.toml"], []),
     ],
 )
 def test_its_own_sources_make_it_stale(

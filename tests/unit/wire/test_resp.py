@@ -177,7 +177,9 @@ def test_a_stream_entry_tells_whose_it_is():
 @pytest.mark.parametrize(
     "data",
     [
-        b"+" + b"x" * 3000 + b"\r\n", b"$5\r\nhello\r\n", b"*2\r\n$3\r\nabc\r\n+" + b"y" * 99 + b"\r\n",
+        b"+" + b"x" * 3000 + b"\r\n",
+        b"$5\r\nhello\r\n",
+        b"*2\r\n$3\r\nabc\r\n+" + b"y" * 99 + b"\r\n",
         b"PING " * 9 + b"\r\n",
     ],
 )

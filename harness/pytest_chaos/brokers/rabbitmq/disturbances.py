@@ -217,8 +217,10 @@ class TakenBack:
 
     def apply(self) -> None:
         """Watch for messages in hand; raise FaultError when there is no such queue."""
-        if self._node.ask(f"case rabbit_amqqueue:exists({_QUEUE.format(name=binary(self._queue))}) of "
-                          'true -> "there"; false -> "none" end.') == ["none"]:
+        if self._node.ask(
+            f"case rabbit_amqqueue:exists({_QUEUE.format(name=binary(self._queue))}) of "
+            'true -> "there"; false -> "none" end.'
+        ) == ["none"]:
             msg = f"Redeliver: channel={self._queue!r}: {self._node.name} has no such queue"
             raise FaultError(msg)
         self._firehose.open()

@@ -25,7 +25,6 @@ def make(name: str, direct: str, verb: str, params: Mapping[str, Any]) -> Distur
     server = Server(name, direct)
     if verb == "poison":
 
-
         def check() -> None:
             try:
                 server.has_stream("PoisonMessage", str(params["channel"]))

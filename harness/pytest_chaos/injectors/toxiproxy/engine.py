@@ -79,9 +79,7 @@ class Toxiproxy:
             await self.set_upstream(name, upstream)
             return self._links[name].address
         listen = f"{self._listen}:{port}"
-        create = functools.partial(
-            self.client.create, name, listen=listen, upstream=upstream, timeout_s=_APPLY_S
-        )
+        create = functools.partial(self.client.create, name, listen=listen, upstream=upstream, timeout_s=_APPLY_S)
         try:
             made = await asyncio.to_thread(create)
         except Wedged:

@@ -26,6 +26,7 @@ _TRAILERS = bytes([HEADERS, END_HEADERS | END_STREAM])
 _SIZES = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 """The payloads of which one size alone is right (RFC 9113, section 6)."""
 
+
 class BadFrame(Exception):  # noqa: N818 - it is the frame that is bad
     """The bytes are not HTTP/2."""
 
