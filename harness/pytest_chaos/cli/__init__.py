@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -39,12 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_arguments(choices.add_parser(name, help=command.HELP, description=command.HELP))
     args = parser.parse_args(argv)
     try:
-        return commands[args.command].run(args)
+        status = commands[args.command].run(args)
+        sys.stdout.flush()
     except ChaosError as error:
         print(f"pytest-chaos {args.command}: {error}", file=sys.stderr)
         return _SETUP_BROKEN
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has read enough; what is left must not be flushed to it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 def _commands() -> list[Command]:

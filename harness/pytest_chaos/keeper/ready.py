@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 from pathlib import Path
@@ -36,7 +37,7 @@ async def wait_ready(name: str, spec: ReadySpec, running: Running, log: Path, *,
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(running.exited), _POLL_S)
     msg = (
-        f"{name}: not ready within {spec.timeout_s:g} s; polled {_target(spec, running, asked)}: {why}. "
+        f"{name}: not ready within {spec.timeout_s:g} s; polled {_target(spec, running, asked)}: {why}{_nobody(why)}. "
         f"Correct `ready` of the node, or give it a longer ready_timeout_s.\n{last_lines(name, log, log_from=log_from)}"
     )
     raise StackError(msg)
@@ -56,8 +57,13 @@ async def connects(address: str, *, timeout_s: float = _ATTEMPT_S) -> str:
 
 
 def died(name: str, how: str, log: Path, *, log_from: int = 0) -> str:
-    """Say that a node died at its start, with its last lines."""
-    return f"{name}: died at its start ({how}).\n{last_lines(name, log, log_from=log_from)}"
+    """Say that a node died at its start, with its last lines, and what is often behind it."""
+    said = f"{name}: died at its start ({how}).\n{last_lines(name, log, log_from=log_from)}"
+    if how == "exit code 0":
+        return f"{said}\nIts command has to stay in the foreground as long as the node runs."
+    if how.startswith("exit code"):
+        return f"{said}\nAll nodes start at once: one that needs another has to wait until that answers."
+    return said
 
 
 def last_lines(name: str, log: Path, *, count: int = 20, log_from: int = 0) -> str:
@@ -117,6 +123,11 @@ async def _ask(address: str, path: str) -> str:
 def _why(wrong: OSError) -> str:
     # The event loop words a refused connect in its own way; the kernel's word is the one that people know.
     return os.strerror(wrong.errno) if wrong.errno else str(wrong)
+
+
+def _nobody(why: str) -> str:
+    refused = why == os.strerror(errno.ECONNREFUSED)
+    return " (it has to listen on IPv4, on the port that its environment tells it)" if refused else ""
 
 
 def _target(spec: ReadySpec, running: Running, port: str) -> str:

@@ -41,7 +41,14 @@ def failure(spec: StackSpec) -> str:
 def test_a_node_that_dies_at_its_start_is_quoted() -> None:
     dying = kit.service("one", source="print('line one', flush=True); raise SystemExit('no database')")
     text = failure(kit.spec_of(dying, kit.service("two")))
-    assert text == "one: died at its start (exit code 1).\nlast lines of one:\n  line one\n  no database"
+    quoted, advice = text.rsplit("\n", 1)
+    assert quoted == "one: died at its start (exit code 1).\nlast lines of one:\n  line one\n  no database"
+    assert advice == "All nodes start at once: one that needs another has to wait until that answers."
+
+
+def test_a_node_that_goes_into_the_background_is_told_to_stay() -> None:
+    text = failure(kit.spec_of(kit.service("one", source="raise SystemExit(0)")))
+    assert text.endswith("Its command has to stay in the foreground as long as the node runs.")
 
 
 def test_a_node_killed_at_its_start_is_told_with_its_signal() -> None:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from pytest_chaos.cli import main
@@ -48,3 +52,12 @@ def test_a_command_that_does_not_exist_is_wrong_usage():
     with pytest.raises(SystemExit) as ended:
         main(["doktor"])
     assert ended.value.code == 2
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    command = [sys.executable, "-c", "from pytest_chaos.cli import main; raise SystemExit(main(['faults']))"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, "")
