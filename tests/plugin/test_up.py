@@ -16,6 +16,8 @@ import pytest
 from tests.conformance.runtimes import kit
 
 UP = (sys.executable, "-c", "from pytest_chaos.cli import main; raise SystemExit(main())", "up")
+IN_A_SCRIPTS_BACKGROUND = ("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
+"""Where SIGINT is ignored until somebody says otherwise."""
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -26,7 +28,13 @@ def start() -> Iterator[Start]:
 
     def one(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
         begun.append(
-            subprocess.Popen([*UP, *arguments], cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                [*IN_A_SCRIPTS_BACKGROUND, *UP, *arguments],
+                cwd=cwd,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
         )
         return begun[-1]
 

@@ -54,7 +54,8 @@ class Standing:
         capture = request.config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             keeper, stack, _ = bring_up(self._settings, topology, progress_of(request.config))
-            before = signal.signal(signal.SIGTERM, _interrupt)
+            # SIGINT too: where a script started this in its background, it is ignored until then.
+            before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
             try:
                 _say("")
                 for line in _described(topology, stack):
@@ -64,7 +65,8 @@ class Standing:
             except KeyboardInterrupt:
                 _say("\ntaking it down")
             finally:
-                signal.signal(signal.SIGTERM, before)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
                 undone = keeper.finish()
         if left := [f"{one.action}: {one.error}" for one in undone if not one.ok]:
             msg = f"DIRTY: {'; '.join(left)}"

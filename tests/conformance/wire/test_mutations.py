@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from tests.conformance.wire.mutation_kit import FLAT_MIB
+from tests.conformance.wire.mutation_kit import FLAT_MIB, STREAMS
 from tests.conformance.wire.mutation_storm import storm
 from tests.conformance.wire.mutation_talks import LANGUAGES
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(300 if STREAMS <= 2_000 else 0)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_broken_conversations_end_and_disturb_nobody(wire, language):
     weather = asyncio.run(storm(wire, LANGUAGES[language]))
