@@ -196,10 +196,9 @@ def test_order_events_become_rows_once_in_order_through_a_kill_in_the_handler(me
     free.set()
     second = mesh.order()
     mesh.analytics.start()
-    eventually(
-        lambda: _drained(mesh.orders) and mesh.kinds(second) == ["order.created", "order.confirmed"], within_s=15
-    )
-    assert mesh.kinds(first) == ["order.created", "order.confirmed"]
+    # Two orders may be on two partitions, of which either may be read first.
+    whole = ["order.created", "order.confirmed"]
+    eventually(lambda: _drained(mesh.orders) and mesh.kinds(first) == mesh.kinds(second) == whole, within_s=15)
     asked = mesh.warehouse.requests
     assert [request.key for request in asked].count(asked[0].key) == 2
     assert mesh.warehouse.new_effects() == 4
