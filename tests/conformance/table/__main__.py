@@ -53,18 +53,18 @@ def check(stack, wanted, said, tell):
 
 
 def write(stack, wanted, said, args, tell):
-    """Observe, and write the page; what the page said before stays where a run agrees with it."""
+    """Observe, and write the page; what the page said before stays beside it, since it was seen as well."""
     rounds, wrong, fresh = [], {}, {}
-    known = {} if args.fresh else said
+    known = {} if args.fresh else {key: cell for key, cell in said.items() if NOT_HIT not in cell.open + cell.new}
     others = {key: cell for key, cell in said.items() if args.names and key.fault not in args.names}
     for _ in range(args.rounds):
         seen, failed = observe_all(stack, wanted, tell)
         rounds.append(seen)
         wrong.update(failed)
         fresh = merged(*rounds)
-        kept = {key: known[key] for key, cell in fresh.items() if key in known and agrees(cell, known[key])}
+        kept = merged(fresh, {key: cell for key, cell in known.items() if key in fresh})
         # After each round: one that is broken off leaves what the rounds before it saw.
-        args.out.write_text(page.render({**others, **fresh, **kept}))
+        args.out.write_text(page.render({**others, **kept}))
     news = {key: cell for key, cell in fresh.items() if key not in said or not agrees(cell, said[key])}
     return news, wrong
 
