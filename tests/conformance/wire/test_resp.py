@@ -284,6 +284,23 @@ def test_what_is_not_resp_is_relayed_counted_and_named(wire, raw, tcp_callee):
     assert wire.do("stats")["opaque"] == {LINK: {"TLS": 1}}
 
 
+def test_a_connection_that_a_byte_fault_ends_at_what_is_let_go_is_not_relayed_any_more(wire, raw, tcp_callee):
+    client = raw(wire.link(tcp_callee(lambda sock: sock.recv(1)), name=LINK, protocol="resp"))
+    held = {"id": "r1", "fault": "f1", "link": LINK, "kind": "hold", "operation": "SET k", "params": {"at": "request"}}
+    gone = {"id": "r2", "fault": "f2", "link": LINK, "kind": "bytes.half_open",
+            "params": {"stream": "upstream", "then": "reset"}}  # fmt: skip
+    wire.do("install", schedule="held", owner="t", rules=[held])
+    client.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n")
+    until(lambda: wire.do("stats")["open"] == 1)
+    wire.do("install", schedule="gone", owner="t", rules=[gone])
+    client.sendall(b"\x01 no RESP at all\r\n")
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    until(lambda: wire.do("stats")["connections"] == 0)
+    assert [(one["operation"], one["error"]) for one in wire.rows()] == [("SET k", "reset")]
+    assert wire.do("stats")["open"] == 0
+
+
 def test_half_a_connection_and_half_a_command_pass(wire, raw, tcp_callee):
     def all_then_bye(sock):
         got = b""

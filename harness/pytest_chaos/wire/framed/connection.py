@@ -284,8 +284,10 @@ class Framed(Handler):
             callee = read + callee
         self._caller_way.let_go()
         self._callee_way.let_go()
-        self._end_all("opaque", "wire")
         self.link.saw_opaque(reason)
+        if self.over:  # a byte fault has ended the connection at what was let go
+            return
+        self._end_all("opaque", "wire")
         handler = self.connection.handler = Tcp(self.connection, opaque=reason)
         if caller:
             handler.from_caller(caller)
