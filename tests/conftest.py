@@ -9,10 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How fast a machine is decides nothing here.
-# Faults refuse what does not go together, so that by chance many draws of one are none (filter_too_much).
-settings.register_profile(
-    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)

@@ -7,10 +7,6 @@ from collections.abc import Iterable
 from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.history import History
 
-_OTHER_ANSWERS = frozenset(
-    {"Corrupt", "DropHeader", "ForeignBody", "GrpcStatus", "RewriteHeader", "Status", "Truncate", "WrongLength"}
-)
-
 
 def outcome_of(attempt: Attempt) -> str:
     """Name how an attempt ended: ``status 503``, ``gRPC status 14``, ``reset``, ``the caller giving up on it``."""
@@ -40,8 +36,7 @@ def with_faults(attempts: Iterable[Attempt]) -> list[str]:
 
 def answered_otherwise(attempt: Attempt, history: History) -> bool:
     """Whether a fault gave the caller another answer than the callee's: what looks well may be no success to it."""
-    kinds = {fault.id: fault.kind for fault in history.faults} if attempt.faults else {}
-    return any(kinds.get(fault) in _OTHER_ANSWERS for fault in attempt.faults)
+    return any(fault.alters and fault.id in attempt.faults for fault in history.faults)
 
 
 def end_unseen(attempt: Attempt) -> bool:

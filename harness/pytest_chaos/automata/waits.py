@@ -15,6 +15,8 @@ from pytest_chaos.model.attempt import Attempt
 from pytest_chaos.model.history import History
 
 _MOST = 100
+_BY_CHANCE = 1e-6
+"""Rarer than this, waits are not what chance gave a client that waits as declared; 100 times that is a doubt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,16 @@ class Waits:
         """How likely waits that are drawn evenly, each up to its most, are as short in all as these."""
         shares = [wait / most for wait, most in zip(self.waited_ns, self.most_ns, strict=True)]
         return min(1.0, math.pow(sum(shares), len(shares)) / math.factorial(len(shares)))
+
+    @property
+    def wrong(self) -> bool:
+        """Whether no chance explains them."""
+        return self.chance < _BY_CHANCE
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether chance hardly explains them."""
+        return self.chance < 100 * _BY_CHANCE
 
     def __str__(self) -> str:
         """Say it in one sentence."""

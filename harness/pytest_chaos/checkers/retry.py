@@ -20,9 +20,6 @@ from pytest_chaos.model.verdict import Verdict
 RETRYABLE_STATUSES = (408, 425, 429, 502, 503, 504)
 RETRYABLE_GRPC = (4, 8, 14)
 __all__ = ["Exponential", "Retry"]
-_BY_CHANCE = 1e-6
-"""Rarer than this, waits are not what chance gave a client that waits as declared; 100 times that is a doubt."""
-_MOST_WAITS = 100
 _RULES = ("R1", "R2", "R4", "R5", "R6", "R7", "R9", "R10", "R11")
 
 
@@ -85,8 +82,7 @@ class Retry:
             self._same(found, call)
             for run in call.runs:
                 self._run(found, history, call, run)
-        attended = (run for call in grouped.calls for run in call.runs if not run.detached)
-        runs = (without_resends(run.attempts) for run in attended)
+        runs = (without_resends(run.attempts) for call in grouped.calls for run in call.runs if not run.detached)
         self._waited(found, full_jitter(history, runs, self.backoff))
         return found.verdict()
 
@@ -151,9 +147,9 @@ class Retry:
 
     def _waited(self, found: Findings, waits: Waits | None) -> None:
         """R2 of full jitter, which allows each wait to be none at all: all of them are hardly that short."""
-        if waits is not None and waits.chance < _BY_CHANCE:
+        if waits is not None and waits.wrong:
             found.fail("R2", f"{self.link}: {waits}", with_faults(waits.attempts))
-        elif waits is not None and waits.chance < 100 * _BY_CHANCE:
+        elif waits is not None and waits.doubtful:
             found.doubt(("R2",), str(waits))
 
     def _classes(self, found: Findings, call: Call, tries: list[Attempt]) -> None:

@@ -12,9 +12,7 @@ from pytest_chaos.errors import ChaosError
 T = TypeVar("T")
 
 
-def burst(
-    identities: Identities, calls: int, call: Callable[[int], T], concurrency: int | None
-) -> list[T | Exception]:
+def burst(identities: Identities, calls: int, call: Callable[[int], T], concurrency: int | None) -> list[T | Exception]:
     """Make so many calls (1 to 1000), all at once or ``concurrency`` at a time; give results or what they raised."""
     at_once = calls if concurrency is None else concurrency
     for name, value, most in (("calls", calls, 1000), ("concurrency", at_once, calls)):

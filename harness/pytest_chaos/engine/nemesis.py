@@ -15,6 +15,7 @@ from pytest_chaos.model import cutting
 from pytest_chaos.model.fault import BrokerAction, ByteFault, Cut, Fault, Installed, NodeAction, Schedule, WireRule
 from pytest_chaos.model.history import FaultRecord
 from pytest_chaos.model.topology import Broker, Topology
+from pytest_chaos.wire.kinds import KINDS
 
 if TYPE_CHECKING:
     from pytest_chaos.engine.aim import Aim
@@ -67,6 +68,7 @@ class Nemesis:
                 params=fault.params,
                 installed_ns=now_ns(),
                 links=fault.links,
+                alters=alters(fault),
             )
         for action in (action for fault in installed for action in fault.nodes if action.verb == "wipe"):
             self._before_wipe(action.node)
@@ -138,7 +140,8 @@ class Nemesis:
 
     def _merge(self, told: FaultRecord) -> FaultRecord:
         known = self._records[told.id]
-        return dataclasses.replace(told, kind=known.kind, target=known.target, params=known.params, links=known.links)
+        mine = {name: getattr(known, name) for name in ("kind", "target", "params", "links", "alters")}
+        return dataclasses.replace(told, **mine)
 
     def _compile(self, fault: Fault) -> Installed:
         fault_id = f"f{next(self._numbers)}"
@@ -180,6 +183,12 @@ class Nemesis:
             brokers = ", ".join(node.name for node in self._topology.nodes if isinstance(node, Broker)) or "none"
             msg = f"{type(fault).__name__}: broker={name!r}: is no broker; the topology has: {brokers}"
             raise FaultError(msg)
+
+
+def alters(fault: Installed) -> bool:
+    """Whether a fault may give a caller another answer than the callee's, by what it is carried out as."""
+    kinds = (*(rule.kind for rule in fault.rules), *(f"bytes.{toxic.toxic}" for toxic in fault.toxics))
+    return any(KINDS[kind].alters for kind in kinds)
 
 
 def _params(fault: Fault) -> dict[str, str]:

@@ -24,7 +24,7 @@ class FaultRecord:
     ``target`` is a link, a node, or in words what it parts (``orders | payments``): ``links`` are then those that it
     acts on. ``params`` are the fault's own fields, as text. ``proof`` says how the hit is known; empty and
     ``hits == 0``: the fault touched nothing and decides nothing. Nobody counts the hits of what a test did by itself
-    through ``toxiproxy-python``.
+    through ``toxiproxy-python``. ``alters``: it may give the caller another answer than the callee's.
     """
 
     id: str
@@ -39,6 +39,7 @@ class FaultRecord:
     last_hit_ns: int | None = None
     proof: str = ""
     links: tuple[str, ...] = ()
+    alters: bool = False
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -132,30 +132,21 @@ def toxiproxy(chaos: Chaos) -> Generator[Any, None, None]:
         yield client
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Judge a test that never called ``check``, as part of the test itself, so that a violation is its failure."""
-    in_hand: Chaos | None = None
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Judge what a test left unjudged as part of the test itself, so that a violation is its failure.
+
+    Around whatever is called: a function, a coroutine, the method of a unittest.TestCase, whose failure is not raised.
+    """
+    in_hand = item.stash.get(_OF_TEST, None)
     try:
         result = yield
     except (Exception, pytest.fail.Exception) as failed:
-        in_hand = pyfuncitem.stash.get(_OF_TEST, None)
         if in_hand is not None:
             from pytest_chaos.plugin.run import blame_the_harness  # noqa: PLC0415 - only with --chaos
 
             blame_the_harness(in_hand, failed)
         raise
-    in_hand = pyfuncitem.stash.get(_OF_TEST, None)
-    if in_hand is not None:
-        in_hand.finish()
-    return result
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Judge what is called in another way than a function, such as a unittest.TestCase's method, as well."""
-    result = yield
-    in_hand = item.stash.get(_OF_TEST, None)
     if in_hand is not None and not getattr(item, "_excinfo", None):
         in_hand.finish()
     return result

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_chaos.engine.clock import pause
 from pytest_chaos.engine.session import bring_up
 from pytest_chaos.errors import UndoError
 from pytest_chaos.plugin.starting import progress_of, topology_of
@@ -99,7 +100,7 @@ def _watch(keeper: KeeperClient) -> None:
             if event.id not in known and event.event in _TOLD:
                 _say(f"{time.strftime('%H:%M:%S')} {event.node}: {event.event} {event.detail}".rstrip())
             known.add(event.id)
-        time.sleep(_LOOK_S)
+        pause(_LOOK_S)
 
 
 def _down_to(config: pytest.Config) -> list[Path]:

@@ -82,7 +82,7 @@ def _fault(draw: st.DrawFn, kind: type[Fault], links: tuple[str, ...], nodes: tu
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if needed or draw(st.booleans()):
-            given[field.name] = draw(_value(field.name, hints(kind)[field.name], links, nodes))
+            given[field.name] = draw(_value(kind, field.name, links, nodes))
     if len({"nth", "first", "every"} & set(given)) > 1:  # each says which requests are hit
         kept = draw(st.sampled_from(("nth", "first", "every")))
         given = {name: value for name, value in given.items() if name == kept or name not in {"nth", "first", "every"}}
@@ -100,7 +100,7 @@ def _required(kind: type[Fault], name: str) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _value(name: str, hint: Any, links: tuple[str, ...], nodes: tuple[str, ...]) -> st.SearchStrategy[Any]:
+def _value(kind: type[Fault], name: str, links: tuple[str, ...], nodes: tuple[str, ...]) -> st.SearchStrategy[Any]:
     known: dict[str, st.SearchStrategy[Any]] = {
         "link": st.sampled_from(links),
         "node": st.sampled_from(nodes),
@@ -109,7 +109,13 @@ def _value(name: str, hint: Any, links: tuple[str, ...], nodes: tuple[str, ...])
         "headers": st.dictionaries(_TOKEN, _TEXT, max_size=2),
         "groups": _splits(nodes),
     }
-    return known[name] if name in known else st.one_of(*(_shape(shape) for shape in alternatives(hint)))
+    if name in known:
+        return known[name]
+    shapes = alternatives(hints(kind)[name])
+    # A text beside a number is in some form ("p50 20 ms"): the fault's examples have it, drawn letters hardly ever.
+    given = [one[name] for one in getattr(kind, "examples", ()) if isinstance(one.get(name), str)]
+    formed = given if len(shapes) > 1 else []
+    return st.one_of(*(st.sampled_from(formed) if formed and shape is str else _shape(shape) for shape in shapes))
 
 
 def _splits(nodes: tuple[str, ...]) -> st.SearchStrategy[Any]:

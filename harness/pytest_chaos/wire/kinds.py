@@ -61,10 +61,14 @@ class Param:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of rule: where it acts unless its parameters say otherwise, and what they may be."""
+    """A kind of rule: where it acts unless its parameters say otherwise, and what they may be.
+
+    ``alters``: the caller may be given another answer than the callee's, and that one may look well.
+    """
 
     phase: Phase
     params: Mapping[str, Param] = field(default_factory=dict)
+    alters: bool = False
 
 
 _AT = Param(shape="word", words=("request", "response"))
@@ -86,6 +90,7 @@ KINDS: Mapping[str, Kind] = {
     "reset": Kind(phase="request", params={"at": _AT}),
     "status": Kind(
         phase="request",
+        alters=True,
         params={
             "code": Param(low=200, high=599, required=True),
             "headers": Param(shape="headers"),
@@ -93,12 +98,13 @@ KINDS: Mapping[str, Kind] = {
             "forward": Param(shape="flag"),
         },
     ),
-    "grpc_status": Kind(phase="request", params={**_GRPC, "forward": Param(shape="flag")}),
+    "grpc_status": Kind(phase="request", alters=True, params={**_GRPC, "forward": Param(shape="flag")}),
     "grpc_abort": Kind(
         phase="response", params={**_GRPC, "messages": Param(low=0, high=1_000_000, required=True), "at": _AT}
     ),
     "header": Kind(
         phase="request",
+        alters=True,
         params={"name": Param(shape="name", required=True), "value": Param(shape="line", nullable=True), "at": _AT},
     ),
     "hold": Kind(phase="response", params={"ms": Param(low=0, high=DAY_MS, nullable=True), "at": _AT}),
@@ -116,12 +122,15 @@ KINDS: Mapping[str, Kind] = {
     "answer_lost": Kind(phase="response", params={"how": Param(shape="word", words=("reset", "close", "hang"))}),
     "truncate": Kind(
         phase="response",
+        alters=True,
         params={
             "bytes": Param(low=0, high=BODY_LIMIT, required=True),
             "length": Param(shape="word", words=("kept", "adjusted")),
         },
     ),
-    "wrong_length": Kind(phase="response", params={"by": Param(low=-BODY_LIMIT, high=BODY_LIMIT, required=True)}),
+    "wrong_length": Kind(
+        phase="response", alters=True, params={"by": Param(low=-BODY_LIMIT, high=BODY_LIMIT, required=True)}
+    ),
     "stall": Kind(
         phase="response",
         params={"bytes": Param(low=0, high=BODY_LIMIT), "ms": Param(low=1, high=DAY_MS, nullable=True)},
@@ -141,7 +150,7 @@ KINDS: Mapping[str, Kind] = {
             "node_action": Param(shape="text"),
         },
     ),
-    **{f"bytes.{toxic}": Kind(phase="bytes") for toxic in toxic_kinds.BOUNDS},
+    **{f"bytes.{toxic}": Kind(phase="bytes", alters=toxic == "corrupt") for toxic in toxic_kinds.BOUNDS},
 }
 
 

@@ -272,11 +272,11 @@ def test_r10_overlap_and_a_resend_after_success_are_found(build: Callable[[], tu
     assert outcome(builder, "R10")[0] == "FAIL"
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("WrongLength", "INCONCLUSIVE"), ("Delay", "FAIL")])
-def test_r10_an_answer_that_a_fault_spoilt_is_no_success(kind: str, expected: str) -> None:
+@pytest.mark.parametrize(("alters", "expected"), [(True, "INCONCLUSIVE"), (False, "FAIL")])
+def test_r10_an_answer_that_a_fault_spoilt_is_no_success(alters: bool, expected: str) -> None:
     builder = HistoryBuilder()
     op = builder.op(took=900)
-    builder.fault(kind, LINK, at=0)
+    builder.fault("WrongLength" if alters else "Delay", LINK, at=0, alters=alters)
     builder.attempt(LINK, op=op, at=5, marker="m", key="k", faults=("f1",))
     builder.attempt(LINK, op=op, at=215, marker="m", key="k")
     assert outcome(builder, "R10")[0] == expected

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from pytest_chaos.errors import ChaosError, FaultError
@@ -163,6 +163,11 @@ def test_percentiles_and_both_directions_are_compiled() -> None:
     assert curve.attributes == {"distribution": "percentiles", "percentiles": {"50": 20, "99.9": 2000}}
     both = make("Blackhole", LINK, stream="both").actions("f1")
     assert [one.stream for one in both if isinstance(one, ByteFault)] == ["upstream", "downstream"]
+
+
+def test_percentiles_are_drawn_as_well_as_numbers() -> None:
+    drawn = find(faults("Latency"), lambda fault: isinstance(getattr(fault, "ms", None), str))
+    assert "p50" in str(drawn)
 
 
 @pytest.mark.parametrize("name", catalogue.names())
