@@ -110,6 +110,22 @@ def test_what_does_not_come_up_says_why(pytester: pytest.Pytester, start: Start)
     assert "define a session fixture `chaos_topology` in conftest.py that returns a Topology" in out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nowhere",), "nowhere: no such folder; give the one whose conftest.py has chaos_topology"),
+        (("--runtime=moon",), "--chaos-runtime: invalid choice: 'moon'"),
+        (("--injector=",), "--chaos-injector: invalid choice: ''"),
+    ],
+)
+def test_nonsense_brings_nothing_up(
+    project: pytest.Pytester, start: Start, arguments: tuple[str, ...], says: str
+) -> None:
+    out, _ = start(*arguments, cwd=project.path).communicate(timeout=30)
+    assert says in out
+    assert "stack up" not in out
+
+
 def _has(pid: int, setting: str) -> bool:
     try:
         return setting.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

@@ -106,6 +106,9 @@ def _watch(keeper: KeeperClient) -> None:
 def _down_to(config: pytest.Config) -> list[Path]:
     """List the folders from the root to the one that was asked for."""
     asked = config.invocation_params.dir / (config.args[0].partition("::")[0] if config.args else "")
+    if not asked.exists():
+        msg = f"{asked}: no such folder; give the one whose conftest.py has chaos_topology"
+        raise pytest.UsageError(msg)
     folder = asked if asked.is_dir() else asked.parent
     if not folder.is_relative_to(config.rootpath):
         return []

@@ -19,7 +19,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Become a pytest that stays until Ctrl-C or SIGTERM: exit 0 when all is taken down, 1 when it did not come up."""
-    options = [f"--chaos-{name}={value}" for name in ("runtime", "injector") if (value := getattr(args, name))]
+    options = [
+        f"--chaos-{name}={value}" for name in ("runtime", "injector") if (value := getattr(args, name)) is not None
+    ]
     quiet = ["-qq", "--no-header", "-rN", "-p", "no:cacheprovider", "-p", "no:timeout", "--disable-warnings"]
     command = [sys.executable, "-P", "-m", "pytest", args.folder, "--chaos-up", *options, *quiet]
     # In place of this process: signals reach it, and pytest finds nothing imported that it wants to import itself.
