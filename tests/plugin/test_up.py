@@ -76,6 +76,16 @@ def test_it_stands_until_it_is_told_to_go(project: pytest.Pytester, start: Start
     assert not (project.path / "reports").exists()
 
 
+def test_a_time_limit_of_tests_is_none_of_its_own(project: pytest.Pytester, start: Start) -> None:
+    project.makefile(".ini", pytest="[pytest]\naddopts = --strict-config --strict-markers\ntimeout = 1\n")
+    process = start(cwd=project.path)
+    read_to(process, "Ctrl-C takes it down.")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+
+
 def test_it_tells_of_a_node_that_dies(project: pytest.Pytester, start: Start) -> None:
     process = start(cwd=project.path)
     said = read_to(process, "Ctrl-C takes it down.")

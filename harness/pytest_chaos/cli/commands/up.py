@@ -22,7 +22,7 @@ def run(args: Namespace) -> int:
     options = [
         f"--chaos-{name}={value}" for name in ("runtime", "injector") if (value := getattr(args, name)) is not None
     ]
-    quiet = ["-qq", "--no-header", "-rN", "-p", "no:cacheprovider", "-p", "no:timeout", "--disable-warnings"]
+    quiet = ["-qq", "--no-header", "-rN", "-p", "no:cacheprovider", "--disable-warnings"]
     command = [sys.executable, "-P", "-m", "pytest", args.folder, "--chaos-up", *options, *quiet]
     # In place of this process: signals reach it, and pytest finds nothing imported that it wants to import itself.
     os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
