@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import threading
 import time
 
 import httpx
@@ -228,3 +229,32 @@ def test_an_answer_that_stops_being_http_is_passed_on_to_its_last_byte(wire, tcp
     sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert read_all(sock) == answer
     assert wire.attempts()[0]["error"] == "truncated"
+
+
+@pytest.mark.parametrize("behind", [b"SM\r\n\r\n", b"GET /next HTTP/1.1\r\nhost: x\r\n\r\n"])
+def test_what_waits_behind_a_request_is_no_attempt_once_both_ends_are_gone(wire, tcp_callee, raw, rst, behind):
+    gone = threading.Event()
+
+    def resets(sock):
+        rst(sock)
+        gone.set()
+
+    port = wire.link(tcp_callee(resets))
+    wire.rule("hold", at="request", ms=None)
+    sock = raw(port)
+    sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" + behind)
+    assert gone.wait(5)
+    until(lambda: wire.do("mark")["open"])
+    for _ in range(5):  # the callee's end is lost by then
+        wire.do("stats")
+    rst(sock)
+    until(lambda: not wire.do("stats")["connections"])
+    assert wire.do("stats")["open"] == 0
+    assert [row["operation"] for row in wire.rows()] == ["GET /"]
+
+
+def until(well):
+    deadline = time.monotonic() + 5
+    while not well():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -66,10 +66,13 @@ class Http1(Handler):
             self._pumping = False
 
     def ended(self) -> None:
-        """The exchange has ended: on to the next request."""
+        """The exchange has ended: on to the next request, while there is somebody who waits for an answer."""
         self._exchange = None
-        self.connection.caller.resume("pipelined")
-        self.pump()
+        if self.connection.caller.gone:
+            self._in = b""
+        else:
+            self.connection.caller.resume("pipelined")
+            self.pump()
 
     def give_up_reading(self, *, from_callee: bytes = b"") -> None:
         """From here on this is no HTTP/1.1: relay what is left as it is."""
