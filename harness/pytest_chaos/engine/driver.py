@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -109,11 +111,17 @@ class _Recorder:
         self.log.complete(op, outcome, error=f"{type(error).__name__}: {error}")
 
 
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Give what TLS needs, made once: that takes longer than most calls, and hardly any callee here speaks TLS."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Client(httpx.Client):
     """An httpx client whose every call is an Op; redirects are not followed, proxies of the environment not used."""
 
     def __init__(self, address: str, link: str, log: OpLog, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        super().__init__(base_url=f"http://{address}", timeout=timeout_s, trust_env=False)
+        super().__init__(base_url=f"http://{address}", timeout=timeout_s, trust_env=False, verify=_trusted())
         self._recorder = _Recorder(link, log)
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
@@ -133,7 +141,7 @@ class AsyncClient(httpx.AsyncClient):
     """The same for async tests."""
 
     def __init__(self, address: str, link: str, log: OpLog, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        super().__init__(base_url=f"http://{address}", timeout=timeout_s, trust_env=False)
+        super().__init__(base_url=f"http://{address}", timeout=timeout_s, trust_env=False, verify=_trusted())
         self._recorder = _Recorder(link, log)
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:

@@ -245,10 +245,7 @@ def summary(settings: RunSettings) -> list[str]:
     if not report.exists():
         return []
     lines = [f"chaos report: {report}"]
-    end = next(
-        (record for record in journal.read(settings.report_dir / "journal.jsonl") if isinstance(record, EndRecord)),
-        None,
-    )
-    if end is not None and end.dirty:
+    end = journal.last(settings.report_dir / "journal.jsonl")
+    if isinstance(end, EndRecord) and end.dirty:
         lines.append("chaos: DIRTY: something could not be undone, see the report")
     return lines
