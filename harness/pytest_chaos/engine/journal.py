@@ -31,29 +31,16 @@ def append(path: Path, record: Record) -> None:
 
 def read(path: Path) -> Iterator[Record]:
     """Read the records in order; raise ChaosError naming file and line that cannot be read."""
-    for number, line in enumerate(_lines(path), start=1):
-        yield _record(path, number, line)
-
-
-def last(path: Path) -> Record | None:
-    """Read only the last record; raise as ``read``."""
-    lines = _lines(path)
-    return _record(path, len(lines), lines[-1]) if lines else None
-
-
-def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError as wrong:
         msg = f"{path}: the journal cannot be read: {wrong.strerror}"
         raise ChaosError(msg) from wrong
-
-
-def _record(path: Path, number: int, line: bytes) -> Record:
-    try:
-        plain = json.loads(line)
-        kind = _TYPES[plain["type"]]
-    except (ValueError, KeyError, TypeError) as wrong:
-        msg = f"{path}:{number}: not a journal record: {line[:80]!r}"
-        raise ChaosError(msg) from wrong
-    return from_json(kind, plain)
+    for number, line in enumerate(lines, start=1):
+        try:
+            plain = json.loads(line)
+            kind = _TYPES[plain["type"]]
+        except (ValueError, KeyError, TypeError) as wrong:
+            msg = f"{path}:{number}: not a journal record: {line[:80]!r}"
+            raise ChaosError(msg) from wrong
+        yield from_json(kind, plain)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _RUN: pytest.StashKey[ChaosRun] = pytest.StashKey()
 _RUN_ID: pytest.StashKey[tuple[str, int]] = pytest.StashKey()
+_DIRTY = pytest.StashKey[bool]()
 _OF_TEST: pytest.StashKey[Chaos] = pytest.StashKey()
 _REPORTS: pytest.StashKey[dict[str, pytest.TestReport]] = pytest.StashKey()
 
@@ -185,8 +186,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from pytest_chaos.plugin.run import conclude  # noqa: PLC0415 - only with --chaos
 
         run_id, seed = config.stash[_RUN_ID]
-        dirty = conclude(options.settings(config, run_id, seed))
-        if dirty:
+        config.stash[_DIRTY] = conclude(options.settings(config, run_id, seed))
+        if config.stash[_DIRTY]:
             session.exitstatus = 10
 
 
@@ -196,7 +197,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         from pytest_chaos.plugin.run import summary  # noqa: PLC0415 - only with --chaos
 
         run_id, seed = config.stash[_RUN_ID]
-        for line in summary(options.settings(config, run_id, seed)):
+        for line in summary(options.settings(config, run_id, seed), dirty=config.stash.get(_DIRTY, False)):
             terminalreporter.write_line(line)
 
 

@@ -239,13 +239,12 @@ def _point_latest(report_dir: Path) -> None:
     fresh.replace(latest)
 
 
-def summary(settings: RunSettings) -> list[str]:
+def summary(settings: RunSettings, *, dirty: bool) -> list[str]:
     """Say where the report is."""
     report = settings.report_dir / "report.html"
     if not report.exists():
         return []
     lines = [f"chaos report: {report}"]
-    end = journal.last(settings.report_dir / "journal.jsonl")
-    if isinstance(end, EndRecord) and end.dirty:
+    if dirty:
         lines.append("chaos: DIRTY: something could not be undone, see the report")
     return lines
