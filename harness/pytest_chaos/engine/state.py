@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import urllib.error
 import urllib.request
@@ -40,12 +41,16 @@ def _fetch(name: str, query: Http, addresses: Mapping[str, str]) -> object:
         raise ChaosError(msg)
     url = f"http://{addresses[port]}{query.path}"
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=_TIMEOUT_S) as answer:
+        with _direct().open(url, timeout=_TIMEOUT_S) as answer:
             return json.loads(answer.read())
     except (OSError, ValueError, urllib.error.URLError) as wrong:
         msg = f"{name}: its state could not be read from {url}: {wrong}"
         raise ChaosError(msg) from wrong
+
+
+@functools.cache
+def _direct() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _row(node: str, number: int, row: object, read_at: int) -> Effect:

@@ -44,17 +44,16 @@ def from_json(cls: type[T], data: object, *, strict: bool = False) -> T:
         msg = f"{cls.__name__}: expected an object, got {data!r:.80}"
         raise ChaosError(msg)
     hints = _hints(cls)  # type: ignore[arg-type]
-    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     given: dict[str, Any] = {}
     for name, item in data.items():
-        if name in known:
+        if name in hints:
             try:
                 given[name] = _build(hints[name], item, strict=strict)
             except TypeError as wrong:
                 msg = f"{cls.__name__}.{name}: {wrong}"
                 raise ChaosError(msg) from wrong
         elif strict:
-            msg = f"{cls.__name__}: {str(name)[:80]}={item!r:.80}: is no field of it; it has {', '.join(sorted(known))}"
+            msg = f"{cls.__name__}: {str(name)[:80]}={item!r:.80}: is no field of it; it has {', '.join(sorted(hints))}"
             raise ChaosError(msg)
     try:
         return cls(**given)
@@ -65,7 +64,9 @@ def from_json(cls: type[T], data: object, *, strict: bool = False) -> T:
 
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    """Give the hint of each field of a model class, by name."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _is_default(field: dataclasses.Field[Any], item: object) -> bool:
@@ -76,36 +77,42 @@ def _is_default(field: dataclasses.Field[Any], item: object) -> bool:
     return False
 
 
-def _build(hint: Any, item: Any, *, strict: bool) -> Any:
+@functools.cache
+def _shape(hint: Any) -> tuple[str, Any]:
+    """Say what a hint asks for, and of what: worked out once a hint, since a journal has millions of values."""
     origin = get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        return _build_union(hint, item, strict=strict)
+        choices = [choice for choice in get_args(hint) if choice is not type(None)]
+        shaped = [choice for choice in choices if _shape(choice)[0] != "plain"]
+        return "union", shaped[0] if len(shaped) == 1 else None
     if origin is tuple:
-        return tuple(_build(get_args(hint)[0], one, strict=strict) for one in _list(item))
+        return "tuple", get_args(hint)[0]
     if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        return "object", get_args(hint)[1]
+    if origin in (list, Sequence):
+        return "list", get_args(hint)[0]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return "record", hint
+    return "plain", None
+
+
+def _build(hint: Any, item: Any, *, strict: bool) -> Any:
+    shape, inner = _shape(hint)
+    if shape == "plain":
+        return item
+    if shape == "union":
+        if inner is None or not isinstance(item, (dict, list, tuple)):
+            return item
+        return _build(inner, item, strict=strict)
+    if shape == "record":
+        return from_json(inner, item, strict=strict)
+    if shape == "object":
         if not isinstance(item, Mapping):
             msg = f"expected an object, got {item!r:.80}"
             raise TypeError(msg)
-        return {key: _build(get_args(hint)[1], one, strict=strict) for key, one in item.items()}
-    if origin in (list, Sequence):
-        return [_build(get_args(hint)[0], one, strict=strict) for one in _list(item)]
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_json(hint, item, strict=strict)
-    return item
-
-
-def _list(item: Any) -> list[Any] | tuple[Any, ...]:
-    if isinstance(item, (list, tuple)):
-        return item
-    msg = f"expected a list, got {item!r:.80}"
-    raise TypeError(msg)
-
-
-def _build_union(hint: Any, item: Any, *, strict: bool) -> Any:
-    if item is None:
-        return None
-    choices = [choice for choice in get_args(hint) if choice is not type(None)]
-    shaped = [choice for choice in choices if dataclasses.is_dataclass(choice) or get_origin(choice) is not None]
-    if len(shaped) == 1 and isinstance(item, (dict, list, tuple)):
-        return _build(shaped[0], item, strict=strict)
-    return item
+        return {key: _build(inner, one, strict=strict) for key, one in item.items()}
+    if not isinstance(item, (list, tuple)):
+        msg = f"expected a list, got {item!r:.80}"
+        raise TypeError(msg)
+    built = [_build(inner, one, strict=strict) for one in item]
+    return tuple(built) if shape == "tuple" else built

@@ -121,7 +121,7 @@ class KafkaObserver:
             **options, group_id=None, fetch_max_wait_ms=_FETCH_MS, enable_auto_commit=False, metadata_max_age_ms=1_000
         )
         admin = Admin(self._direct, _REQUEST_MS)
-        self._connections.hold(consumer, admin.client)
+        self._connections.hold(consumer, *admin.clients)
         try:
             await consumer.start()
             await admin.start()
@@ -197,9 +197,9 @@ class KafkaObserver:
 
     async def _ends(self) -> dict[Place, int]:
         await self._assign_new()
-        found = await self._consumer.end_offsets([self._library.TopicPartition(*place) for place in self._next])
+        found = {} if self._admin is None else await self._admin.ends(self._next)
         self._connections.hold()
-        return {(where.topic, where.partition): offset for where, offset in found.items()}
+        return found
 
     async def _begin(self) -> None:
         await self._connect()
