@@ -233,9 +233,10 @@ def test_an_answer_that_stops_being_http_is_passed_on_to_its_last_byte(wire, tcp
 
 @pytest.mark.parametrize("behind", [b"SM\r\n\r\n", b"GET /next HTTP/1.1\r\nhost: x\r\n\r\n"])
 def test_what_waits_behind_a_request_is_no_attempt_once_both_ends_are_gone(wire, tcp_callee, raw, rst, behind):
-    gone = threading.Event()
+    told, gone = threading.Event(), threading.Event()
 
     def resets(sock):
+        told.wait(5)
         rst(sock)
         gone.set()
 
@@ -244,6 +245,7 @@ def test_what_waits_behind_a_request_is_no_attempt_once_both_ends_are_gone(wire,
     sock = raw(port)
     sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" + behind)
     assert wire.event()["operation"] == "GET /"
+    told.set()
     assert gone.wait(5)
     rst(sock)
     (attempt,) = wire.attempts()

@@ -212,8 +212,9 @@ class Http1Exchange(Http1Request):
             if reset:
                 self.end()
                 self._connection.close()
-            else:
+            elif self.left_ns is None:
                 self._connection.caller.write_eof()
+            # Else the look at a caller that has sent FIN closes: after ours, half closed looks like hung up.
             return
         if not self.forwarded or self._own_answer or self._reader.done:
             self._last = True  # what is held, or made by wire itself, is given first
