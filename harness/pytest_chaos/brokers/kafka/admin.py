@@ -11,21 +11,20 @@ Place = tuple[str, int]
 
 
 class Admin:
-    """Asks what there is; used from one event loop.
+    """Asks what there is; used from one event loop. ``library`` is aiokafka, which is an extra.
 
     The offsets are asked for by a consumer that reads nothing: aiokafka's administration client cannot, and on a
     connection that also fetches a broker answers the question only when the fetch has been answered.
     """
 
-    def __init__(self, direct: str, request_timeout_ms: int) -> None:
-        from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: PLC0415 - an extra
+    def __init__(self, library: Any, direct: str, request_timeout_ms: int) -> None:
         from aiokafka.admin import AIOKafkaAdminClient  # noqa: PLC0415 - an extra
 
         self._client: Any = AIOKafkaAdminClient(bootstrap_servers=direct, request_timeout_ms=request_timeout_ms)
-        self._offsets: Any = AIOKafkaConsumer(
+        self._offsets: Any = library.AIOKafkaConsumer(
             bootstrap_servers=direct, request_timeout_ms=request_timeout_ms, group_id=None, enable_auto_commit=False
         )
-        self._partition: Any = TopicPartition
+        self._partition: Any = library.TopicPartition
         self.clients = (self._client, self._offsets)
         """What holds its connections."""
 

@@ -120,7 +120,7 @@ class KafkaObserver:
         consumer = self._library.AIOKafkaConsumer(
             **options, group_id=None, fetch_max_wait_ms=_FETCH_MS, enable_auto_commit=False, metadata_max_age_ms=1_000
         )
-        admin = Admin(self._direct, _REQUEST_MS)
+        admin = Admin(self._library, self._direct, _REQUEST_MS)
         self._connections.hold(consumer, *admin.clients)
         try:
             await consumer.start()
@@ -185,7 +185,7 @@ class KafkaObserver:
             self._consumer.seek(partition(*place), offset)
 
     async def _places(self) -> list[Place]:
-        known = [] if self._admin is None else await self._admin.places()
+        known = await self._asked().places()
         return [place for place in known if not self._declared or place[0] in self._declared]
 
     async def _take(self, batches: dict[Any, list[Any]]) -> None:
@@ -195,9 +195,16 @@ class KafkaObserver:
                 self._next[where.topic, where.partition] = records[-1].offset + 1
             self._moved.notify_all()
 
+    def _asked(self) -> Admin:
+        """Give what answers; raise where there is no connection: no answer must not pass for an empty broker."""
+        if self._admin is None:
+            msg = "not connected"
+            raise self._library.errors.KafkaConnectionError(msg)
+        return self._admin
+
     async def _ends(self) -> dict[Place, int]:
         await self._assign_new()
-        found = {} if self._admin is None else await self._admin.ends(self._next)
+        found = await self._asked().ends(self._next)
         self._connections.hold()
         return found
 
@@ -228,9 +235,7 @@ class KafkaObserver:
 
     async def _progress(self) -> dict[str, dict[Place, int]]:
         """Give each group's next offset; where it is assigned but never committed, that is where the window began."""
-        if self._admin is None:
-            return {}
-        found = await self._admin.committed(self._next)
+        found = await self._asked().committed(self._next)
         return {
             group: {place: self._since.get(place, 0) if offset is None else offset for place, offset in places.items()}
             for group, places in found.items()

@@ -214,7 +214,7 @@ class Http1Exchange(Http1Request):
                 self._connection.close()
             elif self.left_ns is None:
                 self._connection.caller.write_eof()
-            # Else the look at a caller that has sent FIN closes: after ours, half closed looks like hung up.
+            # A caller that has sent FIN gets ours from _finish_late: with both sent, half closed looks like hung up.
             return
         if not self.forwarded or self._own_answer or self._reader.done:
             self._last = True  # what is held, or made by wire itself, is given first
