@@ -115,7 +115,9 @@ class World:
             return
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        timer = None if wait_s is None else loop.call_later(wait_s, _wake, future)
+        timer = None
+        if wait_s is not None:
+            timer = loop.call_later(wait_s, self._ring, future, self.now() + round(wait_s * 1e9))
         waiting = self._waiting.setdefault(active, {})
         waiting[attempt] = future
         try:
@@ -125,6 +127,13 @@ class World:
                 timer.cancel()
             if waiting.get(attempt) is future:
                 del waiting[attempt]
+
+    def _ring(self, future: asyncio.Future[None], due_ns: int) -> None:
+        """Wake who waits, but not before it is due: a loop that counts in whole milliseconds rings up to one early."""
+        if not future.done() and self.now() < due_ns:
+            asyncio.get_running_loop().call_later(0.001, self._ring, future, due_ns)
+        else:
+            _wake(future)
 
     async def point(self, step: Step, record: Record) -> None:
         """Tell that a request reached a point, and hold it until it is released."""
