@@ -251,3 +251,41 @@ def test_what_waits_behind_a_request_is_no_attempt_once_both_ends_are_gone(wire,
     (attempt,) = wire.attempts()
     assert attempt["operation"] == "GET /"
     assert wire.do("stats")["open"] == 0
+
+
+def test_what_is_pipelined_in_front_of_an_answer_that_is_no_http_is_relayed_and_ends_with_the_connection(
+    wire, tcp_callee, raw
+):
+    heard = []
+
+    def speaks_something_else(sock):
+        heard.append(sock.recv(65536))
+        sock.sendall(b"\x01no http\r\n\r\n")
+        while data := sock.recv(65536):
+            heard.append(data)
+
+    sock = raw(wire.link(tcp_callee(speaks_something_else)))
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    sock.sendall(request + b"SM\r\n\r\n")
+    assert sock.recv(100) == b"\x01no http\r\n\r\n"
+    sock.shutdown(socket.SHUT_WR)
+    assert read_all(sock) == b""
+    asked, relayed = wire.attempts(2)
+    assert (asked["protocol"], asked["error"], relayed["protocol"]) == ("http/1.1", "truncated", "tcp")
+    assert (relayed["request_bytes"], relayed["response_bytes"]) == (6, 12)
+    assert b"".join(heard) == request + b"SM\r\n\r\n"
+    assert wire.do("stats")["open"] == 0
+
+
+def test_a_request_behind_one_that_is_reset_never_reaches_the_callee(wire, callee, raw):
+    port = wire.link(callee.address)
+    wire.rule("reset", "GET /1")
+    sock = raw(port)
+    sock.sendall(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n")
+    with pytest.raises(ConnectionResetError):
+        sock.recv(1)
+    while wire.do("stats")["connections"]:
+        pass
+    (attempt,) = wire.attempts()
+    assert (attempt["operation"], attempt["error"]) == ("GET /1", "reset")
+    assert callee.asked == []

@@ -66,8 +66,11 @@ class Http1(Handler):
             self._pumping = False
 
     def ended(self) -> None:
-        """The exchange has ended: on to the next request, while there is somebody who waits for an answer."""
+        """The exchange has ended, and maybe the connection with it."""
         self._exchange = None
+
+    def go_on(self) -> None:
+        """On to the next request, while there is somebody who waits for an answer."""
         if self.connection.caller.gone:
             self._in = b""
         else:
