@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import random
 import socket
 import threading
 import time
@@ -253,9 +254,7 @@ def test_what_waits_behind_a_request_is_no_attempt_once_both_ends_are_gone(wire,
     assert wire.do("stats")["open"] == 0
 
 
-def test_what_is_pipelined_in_front_of_an_answer_that_is_no_http_is_relayed_and_ends_with_the_connection(
-    wire, tcp_callee, raw
-):
+def test_what_is_pipelined_behind_a_request_whose_answer_is_no_http_is_relayed(wire, tcp_callee, raw):
     heard = []
 
     def speaks_something_else(sock):
@@ -275,6 +274,34 @@ def test_what_is_pipelined_in_front_of_an_answer_that_is_no_http_is_relayed_and_
     assert (relayed["request_bytes"], relayed["response_bytes"]) == (6, 12)
     assert b"".join(heard) == request + b"SM\r\n\r\n"
     assert wire.do("stats")["open"] == 0
+
+
+def test_early_bytes_of_an_upgraded_connection_pass_however_many_they_are(wire, tcp_callee, raw):
+    early, heard, sent = random.Random(1).randbytes(40_000_000), bytearray(), 0
+    request = b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"
+    full = threading.Event()
+
+    def upgrades(sock):
+        heard.extend(sock.recv(len(request), socket.MSG_WAITALL))
+        full.wait(5)
+        sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+        while data := sock.recv(1 << 20):
+            heard.extend(data)
+
+    sock = raw(wire.link(tcp_callee(upgrades)))
+    sock.sendall(request)
+    sock.settimeout(0.3)
+    with contextlib.suppress(TimeoutError):
+        while sent < len(early):
+            sent += sock.send(early[sent : sent + 65536])
+    assert sent < len(early)  # wire takes no more of them before it knows what they are
+    full.set()
+    sock.settimeout(10)
+    sock.sendall(early[sent : sent + 1_000_000])
+    assert sock.recv(12) == b"HTTP/1.1 101"
+    sock.shutdown(socket.SHUT_WR)
+    read_all(sock)
+    assert bytes(heard) == request + early[: sent + 1_000_000]
 
 
 def test_a_request_behind_one_that_is_reset_never_reaches_the_callee(wire, callee, raw):

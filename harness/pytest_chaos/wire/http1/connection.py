@@ -69,7 +69,7 @@ class Http1(Handler):
         """The exchange has ended, and maybe the connection with it."""
         self._exchange = None
 
-    def go_on(self) -> None:
+    def next_request(self) -> None:
         """On to the next request, while there is somebody who waits for an answer."""
         if self.connection.caller.gone:
             self._in = b""
@@ -83,6 +83,7 @@ class Http1(Handler):
 
         left, self._in = self._in, b""
         self._exchange = None
+        self.connection.caller.resume("pipelined")
         handler = self.connection.handler = Tcp(self.connection)
         if left:
             handler.from_caller(left)

@@ -250,12 +250,11 @@ class Http1Exchange(Http1Request):
     def _finished(self) -> None:
         if self._beyond and not self._last:
             self._connection.caller.write(self._beyond)
-        lives = not self.ended and not self._last
         self.end()
         if self._last:
             self._connection.close()
-        elif lives:
-            self._http.go_on()
+        else:
+            self._http.next_request()
 
     def end(self, *, error: str = "", closed_by: str = "", at_ns: int | None = None) -> None:
         """End the attempt. Only where the connection lives on, and speaks HTTP still, does another one follow."""
