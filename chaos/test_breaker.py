@@ -54,9 +54,8 @@ def test_a_failed_probe_opens_it_again(chaos: Chaos) -> None:
 def test_half_open_admits_one_probe_at_a_time(chaos: Chaos) -> None:
     trip(chaos)
     with chaos.fault(Hold(LINK, operation="POST /payments", for_s=0.6)):
-        chaos.wait_until(
-            lambda: any(status == 201 for status in chaos.burst(10, lambda _: place(chaos))),
-            timeout_s=12,
-            what="a probe",
+        # Two callers that go on until they are served: while the probe of one is held, the other one keeps knocking.
+        chaos.burst(
+            2, lambda _: chaos.wait_until(lambda: place(chaos) == 201, timeout_s=12, what="a probe to be let through")
         )
     chaos.check(chaos.policy(CircuitBreaker, LINK, rules=["B4"]))

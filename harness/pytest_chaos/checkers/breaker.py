@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -88,14 +89,22 @@ class CircuitBreaker:
             "seen to be rejected"
         )
         found.missing(("B1", "B2", "B3", "B7"), tripped)
-        found.missing(("B4",), f"no second call was seen to be rejected while a probe was under way on {self.link}")
+        found.missing(
+            ("B4",),
+            f"no call that began while a probe was under way on {self.link} was rejected before the probe ended: go on "
+            "calling while the probe is held",
+        )
         found.missing(
             ("B5",),
             "nothing shows whether it closed: no probe failed and was followed by a rejection, and after the last "
             "good probe nothing failed "
             "(and went on) and no calls ran side by side",
         )
-        found.missing(("B6",), f"it was never seen to close by {self.successes} good probes")
+        found.missing(
+            ("B6",),
+            f"it was not seen to be closed after {self.successes} good probes: nothing failed (and went on) then, and "
+            "no calls ran side by side",
+        )
 
     def _life(self, found: Findings, history: History, attempts: list[Attempt], refused: list[Rejection]) -> None:
         """Judge one life of the caller: its breaker starts closed."""
@@ -169,26 +178,28 @@ class CircuitBreaker:
         return [*ids, *faults, *ops]
 
     def _proved(self, found: Findings, outcome: Replay) -> None:
-        """Say which rules an accepted run put to the test."""
+        """Say which rules an accepted run put to the test: by what was so in every order, not just in this one."""
+        seen: dict[tuple[str, str], Event] = {(one.event.kind, one.event.call): one.event for one in outcome.steps}
         for step in outcome.steps:
-            before, after = step.before, step.after
-            if step.event.kind == "reject" and before.mode == "open":
+            before, event = step.before, step.event
+            if event.kind == "reject" and before.mode == "open":
                 if not before.reopened:
                     found.hold(
                         "B1", f"it opened after {self.failures} failures: a call was then rejected without an attempt"
                     )
                     found.hold("B2", f"it rejected nothing before {self.failures} failures in a row")
-                else:
+                elif before.opened_high <= event.low:
                     found.hold(
                         "B5", f"a failed probe opened it again after {before.successes} of {self.successes} successes"
                     )
                 found.hold("B3", f"nothing was admitted in the {self.wait_s:g} s that it was open")
-            if step.event.kind == "reject" and before.mode == "half-open":
-                found.hold("B4", f"while {self.probes} probe was under way the next call was rejected")
-            if before.mode == "half-open" and after.mode == "closed":
-                found.hold("B6", f"it closed again after {self.successes} successful probes")
+            if event.kind == "reject" and before.mode == "half-open":
+                surely = sum(_under_way(call, event, seen) for call, current in before.live if current)
+                if surely >= self.probes:
+                    found.hold("B4", f"while {self.probes} probe was under way the next call was rejected")
         if _stayed_closed(outcome.steps, self.probes):
             found.hold("B5", f"after {self.successes} successful probes it let calls through as when closed")
+            found.hold("B6", f"it closed again after {self.successes} successful probes")
 
     def _rejection(self, found: Findings, history: History, one: Rejection) -> None:
         name = one.request.operation
@@ -212,6 +223,15 @@ class CircuitBreaker:
             )
         else:
             found.hold("B7", f"{name} was rejected within {seconds(one.waited_ns)}, with 503 and Retry-After")
+
+
+def _under_way(call: str, rejected: Event, seen: Mapping[tuple[str, str], Event]) -> bool:
+    """Whether a call had surely been admitted before another was rejected, and surely not ended before that was told.
+
+    A rejection just before the wait was over would fit an order in which it came after the probe, and show nothing.
+    """
+    admitted, ended = seen[("admit", call)], seen.get(("result", call))
+    return admitted.high <= rejected.low and (ended is None or rejected.high <= ended.low)
 
 
 def _stayed_closed(steps: tuple[Step, ...], probes: int) -> bool:

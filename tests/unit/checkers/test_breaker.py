@@ -170,6 +170,48 @@ def test_b4_a_burst_at_wake_up_lets_one_probe_through(breaker: type[Sound], expe
 
 
 @pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        pytest.param([3180, 3185], "INCONCLUSIVE", id="rejected just before it woke"),
+        pytest.param([3195], "INCONCLUSIVE", id="begun beside the probe"),
+        pytest.param([3694], "INCONCLUSIVE", id="told when the probe had ended"),
+        pytest.param([3210], "PASS", id="while it was under way"),
+    ],
+)
+def test_b4_only_a_call_that_was_surely_made_while_a_probe_was_under_way_shows_it(
+    asked: list[float], expected: str
+) -> None:
+    service = Overlapping(Sound())
+    for number in range(5):
+        service.ask(10 + number * 40, 20, 503)
+    for at, took in sorted([(3195.0, 500.0), *((at, 500.0) for at in asked)]):
+        service.ask(at, took)
+    verdict, message = outcome(service, "B4")
+    assert verdict == expected, message
+    assert expected == "PASS" or "go on calling while the probe is held" in message
+
+
+def test_b5_a_call_rejected_while_the_failing_probe_may_still_run_does_not_show_that_it_opened_again() -> None:
+    service = Overlapping(breakers.FailedProbeIgnored())
+    for number in range(5):
+        service.ask(10 + number * 40, 20, 503)
+    service.ask(3300, 100, 503)
+    service.ask(3400, 100)
+    verdict, message = outcome(service, "B5")
+    assert verdict == "INCONCLUSIVE", message
+
+
+def test_b6_good_probes_alone_do_not_show_that_it_closed() -> None:
+    service = Service(Sound(needed=10_000))
+    for _ in range(7):
+        service.call(503)
+    for late in (3000, 0, 0, 0, 0):
+        service.call(late=late)
+    verdict, message = outcome(service, "B6")
+    assert verdict == "INCONCLUSIVE", message
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [({}, "PASS"), ({"rejection": 500}, "FAIL"), ({"header": False}, "FAIL"), ({"rejection_ms": 700}, "FAIL")],
 )
