@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
-from pytest_chaos.automata.breaker import Event, Lenience, Replay, Result, Spec, State, Step, replay
+from pytest_chaos.automata.breaker import Event, Lenience, Replay, Result, Spec, Step, replay
 from pytest_chaos.automata.breaker_evidence import Rejection, bounds, classify, rejections
 from pytest_chaos.automata.outcomes import answered_otherwise, with_faults
 from pytest_chaos.automata.timing import end_ns, latest_ns, ns, restarts, seconds, skew_ns, slack_ns
@@ -21,6 +21,8 @@ _RULES = ("B1", "B2", "B3", "B4", "B5", "B6", "B7")
 _FAILING_GRPC = (2, 4, 8, 13, 14, 15)
 _REJECTION_NS = 50_000_000
 _MOST_WITNESSES = 12
+_Seen: TypeAlias = Mapping[tuple[str, str], Event]
+"""What was seen of each call, by kind and call."""
 
 
 @registry.register("CircuitBreaker")
@@ -179,7 +181,7 @@ class CircuitBreaker:
 
     def _proved(self, found: Findings, outcome: Replay) -> None:
         """Say which rules an accepted run put to the test: by what was so in every order, not just in this one."""
-        seen: dict[tuple[str, str], Event] = {(one.event.kind, one.event.call): one.event for one in outcome.steps}
+        seen: _Seen = {(one.event.kind, one.event.call): one.event for one in outcome.steps}
         for step in outcome.steps:
             before, event = step.before, step.event
             if event.kind == "reject" and before.mode == "open":
@@ -197,7 +199,7 @@ class CircuitBreaker:
                 surely = sum(_under_way(call, event, seen) for call, current in before.live if current)
                 if surely >= self.probes:
                     found.hold("B4", f"while {self.probes} probe was under way the next call was rejected")
-        if _stayed_closed(outcome.steps, self.probes):
+        if _stayed_closed(outcome.steps, self.probes, seen):
             found.hold("B5", f"after {self.successes} successful probes it let calls through as when closed")
             found.hold("B6", f"it closed again after {self.successes} successful probes")
 
@@ -225,22 +227,33 @@ class CircuitBreaker:
             found.hold("B7", f"{name} was rejected within {seconds(one.waited_ns)}, with 503 and Retry-After")
 
 
-def _under_way(call: str, rejected: Event, seen: Mapping[tuple[str, str], Event]) -> bool:
-    """Whether a call had surely been admitted before another was rejected, and surely not ended before that was told.
+def _under_way(call: str, other: Event, seen: _Seen) -> bool:
+    """Whether a call had surely been admitted before another was decided, and surely not ended before that was told.
 
     A rejection just before the wait was over would fit an order in which it came after the probe, and show nothing.
     """
-    admitted, ended = seen[("admit", call)], seen.get(("result", call))
-    return admitted.high <= rejected.low and (ended is None or rejected.high <= ended.low)
+    ended = seen.get(("result", call))
+    return seen[("admit", call)].high <= other.low and (ended is None or other.high <= ended.low)
 
 
-def _stayed_closed(steps: tuple[Step, ...], probes: int) -> bool:
-    """Whether it did after closing what only a closed breaker allows: a failure and then a call, or many at once."""
-
-    def closed(state: State) -> bool:
-        return state.mode == "closed" and state.closed_again
-
+def _stayed_closed(steps: tuple[Step, ...], probes: int, seen: _Seen) -> bool:
+    """Whether it surely did after closing what only a closed breaker does: admit after a failure, or many at once."""
+    failure: Event | None = None
     for step in steps:
-        if closed(step.before) and step.event.kind == "admit" and (step.before.failed or len(step.after.live) > probes):
-            return True
+        before, event = step.before, step.event
+        if before.mode != "closed" or not before.closed_again:
+            failure = None
+        elif event.kind == "result" and step.after.failed > before.failed:
+            failure = event
+        elif event.kind == "admit":
+            if failure is not None and failure.high <= event.low:
+                return True
+            if 1 + sum(_side_by_side(call, event, seen) for call, current in before.live if current) > probes:
+                return True
     return False
+
+
+def _side_by_side(call: str, admitted: Event, seen: _Seen) -> bool:
+    """Whether the time of a call and that of the one just admitted surely have a moment in common."""
+    ended, other = seen.get(("result", call)), seen.get(("result", admitted.call))
+    return (ended is None or admitted.high <= ended.low) and (other is None or seen[("admit", call)].high <= other.low)

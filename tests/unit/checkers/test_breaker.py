@@ -211,6 +211,28 @@ def test_b6_good_probes_alone_do_not_show_that_it_closed() -> None:
     assert verdict == "INCONCLUSIVE", message
 
 
+def test_b6_probes_of_which_one_may_have_ended_before_the_next_do_not_show_that_it_closed() -> None:
+    service = Overlapping(Sound(needed=10_000))
+    for number in range(5):
+        service.ask(10 + number * 40, 20, 503)
+    for number in range(6):
+        service.ask(3300 + number * 28, 25)
+    verdict, message = outcome(service, "B6")
+    assert verdict == "INCONCLUSIVE", message
+
+
+def test_b6_calls_side_by_side_show_that_it_closed() -> None:
+    service = Overlapping(Sound())
+    for number in range(5):
+        service.ask(10 + number * 40, 20, 503)
+    for number in range(3):
+        service.ask(3300 + number * 30, 25)
+    for number in range(3):
+        service.ask(3400 + number, 500)
+    verdict, message = outcome(service, "B6")
+    assert verdict == "PASS", message
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [({}, "PASS"), ({"rejection": 500}, "FAIL"), ({"header": False}, "FAIL"), ({"rejection_ms": 700}, "FAIL")],
