@@ -36,8 +36,8 @@ setup-containers: setup  ## setup, the Docker engine (installed and started as r
 demo: setup  ## the main job: bring the shop up on local processes, break it, give verdicts, write the report
 	$(BIN)/pytest chaos --chaos $(PYTEST_ARGS)
 
-test: setup  ## every test of this repository, chaos tests included
-	$(BIN)/pytest --chaos $(PYTEST_ARGS)
+test: setup  ## every test of this repository, chaos tests included; the quiet ones beside those that need real parts
+	$(BIN)/pytest --chaos -n 2 --dist loadscope $(PYTEST_ARGS)
 
 check: $(VENV)/.installed lint  ## the fast inner loop: linters, unit, property and repository tests; no broker, no container
 	$(BIN)/pytest -q $(wildcard tests/unit tests/property tests/repo) $(PYTEST_ARGS)
