@@ -8,6 +8,7 @@ from typing import ClassVar
 from pytest_chaos.automata.grouping import matches
 from pytest_chaos.automata.intervals import peak
 from pytest_chaos.automata.outcomes import with_faults
+from pytest_chaos.automata.pressure import pressed
 from pytest_chaos.automata.timing import end_ns, skew_ns
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
@@ -22,7 +23,8 @@ _MOST_WITNESSES = 16
 class Bulkhead:
     """At most ``limit`` requests are under way on ``link`` at any time, counted from first byte to end. Decides L1.
 
-    ``operations`` restricts it to those, a trailing ``*`` matching any rest. Raises ChaosError on a limit below 1.
+    It passes where the limit was reached and a further call was seen to be kept back. ``operations`` restricts it to
+    those, a trailing ``*`` matching any rest. Raises ChaosError on a limit below 1.
     """
 
     shared_state: ClassVar[bool] = True
@@ -50,12 +52,17 @@ class Bulkhead:
                 f"{self.link}: {top.count} requests were under way at once; the limit is {self.limit}",
                 with_faults(members)[:_MOST_WITNESSES],
             )
-        elif top.count == self.limit:
-            found.hold("L1", f"never more than {top.count} requests were under way on {self.link}, which is its limit")
+        elif top.count == self.limit and pressed(history, self.link, attempts, self.limit):
+            found.hold(
+                "L1",
+                f"never more than {top.count} requests were under way on {self.link}, which is its limit, and a call "
+                "that came then was kept back",
+            )
         else:
             found.missing(
                 ("L1",),
                 unhit(history, self.link)
-                or f"at most {top.count} requests were under way on {self.link}; its limit is {self.limit}",
+                or f"at most {top.count} requests were under way on {self.link}, and no call was seen to be kept back; "
+                f"its limit is {self.limit}: make more calls than that while they are held",
             )
         return found.verdict()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pytest_chaos.automata.grouping import matches
 from pytest_chaos.automata.intervals import peak
 from pytest_chaos.automata.outcomes import with_faults
+from pytest_chaos.automata.pressure import pressed
 from pytest_chaos.automata.timing import end_ns, latest_ns, ns, seconds, skew_ns, slack_ns
 from pytest_chaos.checkers import Findings, registry, total, unhit
 from pytest_chaos.errors import ChaosError
@@ -103,10 +104,10 @@ class FireAndForget:
         if self.bound_s is None and self.limit is None:
             found.missing(("N2",), "neither bound_s nor limit is declared")
             return
-        pressed = False
+        near = False
         for one in attempts if self.bound_s is not None else ():
             lasted, bound = end_ns(one, history) - one.started_ns, ns(self.bound_s or 0)
-            pressed = pressed or lasted >= bound - bound // 10 - skew_ns(history)
+            near = near or lasted >= bound - bound // 10 - skew_ns(history)
             if lasted > latest_ns(history, bound):
                 state = "still open" if one.ended_ns is None else "open"
                 found.fail(
@@ -122,7 +123,7 @@ class FireAndForget:
                 f"{self.link}: {top.count} side tasks ran at once; the limit is {self.limit}",
                 with_faults(members)[:_MOST_WITNESSES],
             )
-        if pressed or (self.limit is not None and top.count >= self.limit):
+        if near or (self.limit is not None and pressed(history, self.link, attempts, self.limit)):
             found.hold("N2", f"side tasks on {self.link} kept their bounds; at most {top.count} ran at once")
         else:
             found.missing(("N2",), f"no side task on {self.link} came near its bounds")

@@ -11,19 +11,53 @@ from pytest_chaos.testing import HistoryBuilder, assert_laws
 LINK = "users -> notifications"
 
 
-@pytest.mark.parametrize(("at_once", "expected"), [(4, "PASS"), (5, "FAIL"), (3, "INCONCLUSIVE"), (0, "INCONCLUSIVE")])
-def test_l1(at_once: int, expected: str) -> None:
+def calls(*times: tuple[float, float | None], took: float = 500) -> HistoryBuilder:
+    """New users, in ms: when each reached the service, and when its notification was sent (None: never)."""
     builder = HistoryBuilder()
-    for number in range(at_once):
-        builder.attempt(LINK, "POST /api/notifications", at=10 + number, took=500)
-    builder.attempt(LINK, "POST /api/notifications", at=900, took=500)
-    assert assert_laws(Bulkhead(LINK, limit=4), builder.build()).outcome == expected
+    for came, sent in times:
+        op = builder.op("test -> users", "POST /api/users", at=came, took=20)
+        builder.attempt("test -> users", "POST /api/users", op=op, at=came, took=15)
+        if sent is not None:
+            builder.attempt(LINK, "POST /api/notifications", op=op, at=sent, took=took)
+    return builder
+
+
+FULL = [(float(number), 10.0 + number) for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        pytest.param([(20, 515)], "PASS", id="one waited"),
+        pytest.param([(20, None)], "PASS", id="one was dropped"),
+        pytest.param([(20, 30)], "FAIL", id="one too many"),
+        pytest.param([], "INCONCLUSIVE", id="no more were wanted"),
+        pytest.param([(600, 610)], "INCONCLUSIVE", id="the next came when there was room"),
+        pytest.param([(509, 519)], "INCONCLUSIVE", id="the next would not have been sent earlier anyway"),
+        pytest.param([(900, None)], "INCONCLUSIVE", id="nothing was sent for another reason"),
+    ],
+)
+def test_l1(more: list[tuple[float, float | None]], expected: str) -> None:
+    verdict = assert_laws(Bulkhead(LINK, limit=4), calls(*FULL, *more).build())
+    assert verdict.outcome == expected
+
+
+@pytest.mark.parametrize("at_once", [3, 0])
+def test_l1_below_the_limit_is_undecided(at_once: int) -> None:
+    builder = calls(*FULL[:at_once], (900, 910), (5, None))
+    assert assert_laws(Bulkhead(LINK, limit=4), builder.build()).outcome == "INCONCLUSIVE"
+
+
+def test_l1_a_message_that_waits_for_its_consumer_was_kept_back() -> None:
+    builder = HistoryBuilder()
+    for number in range(3):
+        op = builder.op("test -> users", "POST /api/users", at=number, took=5)
+        builder.attempt("email -> mailgate", "POST /mails", op=op, at=20 + 300 * number, took=290)
+    assert assert_laws(Bulkhead("email -> mailgate", limit=1), builder.build()).outcome == "PASS"
 
 
 def test_a_hand_over_within_the_skew_is_not_an_overlap() -> None:
-    builder = HistoryBuilder()
-    builder.attempt(LINK, at=0, took=102)
-    builder.attempt(LINK, at=100, took=100)
+    builder = calls((0, 5), (1, 105), took=102)
     assert assert_laws(Bulkhead(LINK, limit=1), builder.build()).outcome == "PASS"
 
 

@@ -56,7 +56,13 @@ def test_n1(options: dict[str, object], expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [({}, "PASS"), ({"side": None}, "FAIL"), ({"many": 6}, "FAIL"), ({"many": 1, "side": 20}, "INCONCLUSIVE")],
+    [
+        ({}, "PASS"),
+        ({"side": None}, "FAIL"),
+        ({"many": 6}, "FAIL"),
+        ({"many": 1, "side": 20}, "INCONCLUSIVE"),
+        ({"side": 200}, "INCONCLUSIVE"),
+    ],
 )
 def test_n2(options: dict[str, object], expected: str) -> None:
     assert outcome(users(**options), "N2") == expected  # type: ignore[arg-type]
