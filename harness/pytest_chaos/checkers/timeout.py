@@ -15,6 +15,7 @@ from pytest_chaos.model.op import Op
 from pytest_chaos.model.verdict import Verdict
 
 _UNITS_NS = {"H": 3_600_000_000_000, "M": 60_000_000_000, "S": 1_000_000_000, "m": 1_000_000, "u": 1_000, "n": 1}
+_DEADLINE_EXCEEDED = 4
 
 
 def _positive(checker: object, name: str, value: float | None) -> None:
@@ -61,14 +62,15 @@ class Timeout:
                     f"{self.attempt_s:g} s",
                     with_faults((one,)),
                 )
-            elif lasted >= bound - bound // 10 - skew_ns(history):
+            elif lasted >= bound - bound // 10 - skew_ns(history) and _given_up(one):
                 found.hold("T1", f"{one.operation} on {self.link} was given up after {seconds(lasted)}")
             if one.protocol == "grpc":
                 self._announced(found, one)
         found.missing(
             ("T1",),
             unhit(history, self.link)
-            or f"the longest attempt on {self.link} took {seconds(longest)}; its time-out is {self.attempt_s:g} s",
+            or f"no attempt on {self.link} was given up near its time-out of {self.attempt_s:g} s; the longest took "
+            f"{seconds(longest)}",
         )
         found.missing(("T2",), f"no gRPC call was made on {self.link}")
         return found.verdict()
@@ -197,6 +199,11 @@ class Deadline:
             )
         else:
             found.hold("T2", f"{one.operation} was given {seconds(given)} when {seconds(left)} were left")
+
+
+def _given_up(one: Attempt) -> bool:
+    """Whether the caller ended it, or the deadline that it had given along: an answer shows no time-out."""
+    return one.closed_by == "caller" or one.grpc_status == _DEADLINE_EXCEEDED
 
 
 def _overlaps(fault: FaultRecord, asked: Attempt, history: History) -> bool:

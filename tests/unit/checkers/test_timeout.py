@@ -44,6 +44,17 @@ def test_t1_every_attempt_ends_in_time(took: float | None, expected: str) -> Non
     assert outcome(held(took), Timeout(LINK, attempt_s=1.0), "T1") == expected
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [({"grpc_status": 0}, "INCONCLUSIVE"), ({"grpc_status": 14}, "INCONCLUSIVE"), ({"grpc_status": 4}, "PASS")],
+)
+def test_t1_an_answer_just_before_the_bound_shows_no_time_out(answer: dict[str, int], expected: str) -> None:
+    builder = HistoryBuilder()
+    builder.fault("Delay", LINK)
+    builder.attempt(LINK, CALL, op=builder.op(), at=10, took=980, faults=("f1",), closed_by="callee", **answer)
+    assert outcome(builder, Timeout(LINK, attempt_s=1.0), "T1") == expected
+
+
 @pytest.mark.parametrize(("header", "expected"), [("1S", "PASS"), ("950m", "PASS"), ("30S", "FAIL"), ("", "FAIL")])
 def test_t2_grpc_calls_say_how_long_they_have(header: str, expected: str) -> None:
     assert outcome(held(1000, header=header), Timeout(LINK, attempt_s=1.0), "T2") == expected

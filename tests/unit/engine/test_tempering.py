@@ -62,7 +62,10 @@ def test_where_too_much_was_left_out_to_be_looked_at_nothing_is_decided() -> Non
 
 @pytest.mark.parametrize("checker", [CircuitBreaker("orders -> payments", failures=1), Bulkhead("orders -> payments")])
 def test_state_of_all_tests_is_never_judged_by_one(checker: Any) -> None:
-    one = history(503, 503, 200)
+    built = HistoryBuilder()
+    for at in (10, 20, 500, 600):
+        built.attempt(at=at, took=50, status=503, op=built.op(at=at))
+    one = dataclasses.replace(built.build(), isolation="shared")
     assert set(outcomes(checker, one).values()) == {"INCONCLUSIVE"}
     alone = dataclasses.replace(one, isolation="exclusive")
     assert set(outcomes(checker, alone).values()) - {"INCONCLUSIVE"}
