@@ -40,6 +40,9 @@ def pages(tmp_path_factory):
     found = {}
     for name in JOURNALS:
         records = many_attempts() if name == "storm" else build.journals()[name]
+        # A part that listens nowhere, as wire does in a real run.
+        silent = [dataclasses.replace(part, address="") for part in records[0].parts[:1]]
+        records = [dataclasses.replace(records[0], parts=(*silent, *records[0].parts)), *records[1:]]
         journal = build.write(folder / f"{name}.jsonl", records)
         found[name] = write_reports(journal, folder / name)[0]
     return found
@@ -56,6 +59,17 @@ def test_the_page_never_scrolls_sideways(browser, pages, name, width):
         f"&& one.getBoundingClientRect().right > {width} + 0.5).map(one => one.outerHTML.slice(0, 200))"
     )
     assert browser.evaluate(outside) == []
+
+
+@pytest.mark.parametrize("name", JOURNALS)
+def test_no_label_stands_alone_on_a_telephone_where_it_would_cover_the_next_one(browser, pages, name):
+    browser.open(pages[name], width=400)
+    browser.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    alone = (
+        "[...document.querySelectorAll('td[data-th]')].filter(one => one.checkVisibility() && !one.innerText.trim() "
+        "&& !one.querySelector('*:not(code)')).map(one => one.outerHTML.slice(0, 200))"
+    )
+    assert browser.evaluate(alone) == []
 
 
 @pytest.mark.parametrize(
