@@ -42,6 +42,13 @@ def test_l1(more: list[tuple[float, float | None]], expected: str) -> None:
     assert verdict.outcome == expected
 
 
+@pytest.mark.parametrize(("status", "expected"), [(400, "INCONCLUSIVE"), (429, "PASS"), (503, "PASS")])
+def test_l1_a_call_that_was_refused_for_what_it_is_was_not_kept_back(status: int, expected: str) -> None:
+    builder = calls(*FULL)
+    builder.op("test -> users", "POST /api/users", at=20, took=5, status=status)
+    assert assert_laws(Bulkhead(LINK, limit=4), builder.build()).outcome == expected
+
+
 @pytest.mark.parametrize("at_once", [3, 0])
 def test_l1_below_the_limit_is_undecided(at_once: int) -> None:
     builder = calls(*FULL[:at_once], (900, 910), (5, None))
