@@ -82,7 +82,7 @@ class Connection:
             self.handler = link.handle(self)
         self._sock = sock
         self._over = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._making: dict[asyncio.Task[None], End] = {}
         self.half_open: set[Active] = set()
         self.spared: set[Active] = set()
         """Rules that took one of the ends away, and those of that kind that are older than the connection."""
@@ -91,9 +91,9 @@ class Connection:
 
     def open(self) -> None:
         """Take the caller's bytes and dial the callee, both at once."""
-        self._run(self._accept())
+        self._make(self.caller, self._accept())
         if self.callee is not None:
-            self._run(self._dial())
+            self._make(self.callee, self._dial())
 
     def reset(self, *, fault: str = "") -> None:
         """Reset both ends: the link is closed, by the ``fault`` if one is named."""
@@ -183,18 +183,25 @@ class Connection:
             self.handler.undialled("timeout" if isinstance(wrong, TimeoutError) else "refused")
             self.reset_both()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _make(self, end: End, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._making[task] = end
+        task.add_done_callback(self._making.pop)
 
     def _finish(self) -> None:
-        if self._over or self.caller.draining or (self.callee is not None and self.callee.draining):
+        ends = [end for end in (self.caller, self.callee) if end is not None]
+        if self._over or any(end.draining for end in ends):
             return
         self._over = True
-        for task in self._tasks:
-            if task is not asyncio.current_task():
+        for task, end in self._making.items():
+            # An end that is made is left to its maker, who is about to learn of it: uvloop would drop the end of one
+            # that is cancelled, with all that it has to send, and not tell that it is lost.
+            if end.transport is None and task is not asyncio.current_task():
                 task.cancel()
         if self.caller.transport is None:
             reset_socket(self._sock)
         self.link.connections.discard(self)
+        for end in ends:
+            end.unshape()  # no byte fault swallows the loss of an end any more: nobody would lift it
+        if all(end.gone or end.transport is None for end in ends):  # lost, or taken away by a fault: nobody else tells
+            self.handler.lost(caller=True, reset=False)
