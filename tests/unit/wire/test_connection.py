@@ -31,9 +31,16 @@ def run(loop, main):
         runner.run(limited())
 
 
-async def until(well):
-    while not well():  # noqa: ASYNC110 - nothing tells
-        await asyncio.sleep(0.001)
+class Watched(World):
+    """Tells when an attempt has ended."""
+
+    def __init__(self, folder):
+        super().__init__(seed=1, spool=Spool(folder / "spool"))
+        self.some_ended = asyncio.Event()
+
+    def end(self, record, **how):
+        super().end(record, **how)
+        self.some_ended.set()
 
 
 def attempts(folder):
@@ -47,7 +54,7 @@ def test_a_large_answer_to_a_request_that_came_with_its_connection_is_whole(loop
     body, got = "x" * 5_000_000, []
 
     async def main():
-        world = World(seed=1, spool=Spool(tmp_path / "spool"))
+        world = Watched(tmp_path)
         stub = Stub(LINK)
         stub.operations["GET /"] = StubOperation(body=body)
         link = Link(world, name=LINK, host="127.0.0.1", port=0, identify={}, stub=stub)
@@ -56,7 +63,7 @@ def test_a_large_answer_to_a_request_that_came_with_its_connection_is_whole(loop
             caller.sendall(b"GET / HTTP/1.0\r\n\r\n")
             while part := await asyncio.to_thread(caller.recv, 2**20):
                 got.append(part)
-        await until(lambda: not link.connections)
+        await world.some_ended.wait()
         link.close()
 
     run(loop, main)
@@ -71,10 +78,10 @@ def test_an_attempt_ends_though_a_fault_has_taken_away_who_would_tell(loop, late
     """The caller's end vanishes so many turns of the loop after it has said its last; a FIN that a lifted fault held
     ends the connection in the same moment; and the callee resets it.
     """  # fmt: skip
-    eof_received, eofs = End.eof_received, []
+    eof_received = End.eof_received
 
     async def main():
-        world = World(seed=1, spool=Spool(tmp_path / "spool"))
+        world, callee_left = Watched(tmp_path), asyncio.Event()
         link = Link(world, name=LINK, host="127.0.0.1", port=0, identify={}, stub=None, handle=Tcp)
 
         def install(kind, **params):
@@ -91,9 +98,9 @@ def test_an_attempt_ends_though_a_fault_has_taken_away_who_would_tell(loop, late
 
         def eof(end):
             kept = eof_received(end)
-            eofs.append(end)
-            if len(eofs) == 2:
+            if callee_left.is_set():
                 turn(later)
+            callee_left.set()
             return kept
 
         monkeypatch.setattr(End, "eof_received", eof)
@@ -106,10 +113,11 @@ def test_an_attempt_ends_though_a_fault_has_taken_away_who_would_tell(loop, late
             callee, _ = await asyncio.to_thread(server.accept)
             callee.sendall(b"\0answered")
             callee.shutdown(socket.SHUT_WR)
-            await until(lambda: eofs)
+            await callee_left.wait()
             reset_socket(callee)
             caller.shutdown(socket.SHUT_WR)
-            await until(lambda: not (world.open or link.connections))
+            await world.some_ended.wait()
+            assert not world.open
         link.close()
         world.spool.flush()
 
