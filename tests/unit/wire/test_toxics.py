@@ -146,6 +146,14 @@ def test_a_blackhole_swallows_ends_too_and_its_lifting_closes_what_has_a_hole():
     assert untouched.lift(5).push(6, "data", b"x").out == [(6, "data", b"x")]
 
 
+def test_the_end_of_an_idle_connection_is_no_hit_of_a_blackhole():
+    one = Direction(("timeout", {"timeout": 0}))
+    one.push(0, "eof").push(1, "rst")
+    assert not one.touched
+    assert one.lift(2).out == [(2, "close", b"")], "it was swallowed, so its connection cannot go on"
+    assert Direction(("timeout", {"timeout": 0})).push(0, "data", b"x").push(1, "eof").touched == [(0, 1)]
+
+
 def test_a_reset_comes_after_the_first_data_and_its_lifting_gives_the_data_back():
     one = Direction(("reset_peer", {"timeout": 50}))
     one.push(5, "data", b"a").push(10, "data", b"b").until(100)

@@ -66,7 +66,8 @@ class SlowClose(Stage):
 class Timeout(Stage):
     """Everything vanishes, a FIN or RST too; after ``timeout`` ms (0: never) the connection is closed.
 
-    Once something has vanished, lifting closes the connection: its stream has a hole.
+    Once something has vanished, lifting closes the connection: its stream has a hole. An end that vanishes is no hit:
+    an idle connection that its pool happens to close says nothing of the fault.
     """
 
     _hole = False
@@ -83,7 +84,8 @@ class Timeout(Stage):
             self.put(at_ns, what, data)
             return
         self._hole = True
-        self.touch(at_ns, len(data))
+        if what == "data":
+            self.touch(at_ns, len(data))
 
     def alarm(self, at_ns: int) -> None:
         """Close."""
